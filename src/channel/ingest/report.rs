@@ -1,0 +1,133 @@
+//! What a publish session has to tell: refusals for the encoder, notices for the log, figures for whoever asks.
+
+use crate::{
+    hls::segmenter::Measured,
+    media::{aac, avc_config, timeline},
+};
+
+/// A stream that cannot be recorded: the encoder is told and its connection closed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{what} video cannot be recorded here: set the encoder to H.264 (AVC)")]
+pub struct Unsupported {
+    /// The codec's name.
+    pub what: &'static str,
+}
+
+/// Something for the log; each kind comes once a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Notice {
+    /// Video is not recorded until a better header comes.
+    #[error("video is not recorded: {0}")]
+    VideoConfig(avc_config::Error),
+    /// Audio is not recorded until a better header comes.
+    #[error("audio is not recorded: {0}")]
+    AudioConfig(aac::Error),
+    /// Audio is not recorded.
+    #[error("audio is not recorded: {0} is not AAC")]
+    UnsupportedAudio(&'static str),
+}
+
+/// What a session has seen and done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stat {
+    /// Video, once its sequence header came.
+    pub video: Option<VideoStat>,
+    /// Audio, once its sequence header came.
+    pub audio: Option<AudioStat>,
+    /// Measured over the segments cut so far.
+    pub measured: Measured,
+    /// What went not as it should.
+    pub counts: Counts,
+    /// What happened to timestamps.
+    pub timestamps: timeline::Counts,
+}
+
+/// Of H.264 video. What the SPS does not say is 0.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct VideoStat {
+    /// Width, in samples.
+    pub width: u32,
+    /// Height, in samples.
+    pub height: u32,
+    /// `profile_idc`.
+    pub profile: u8,
+    /// `level_idc`: ten times the level.
+    pub level: u8,
+    /// Frames in 1,000 seconds: as the SPS says, else as measured.
+    pub frames_per_1000_s: u32,
+}
+
+/// Of AAC audio.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AudioStat {
+    /// Samples per second, in Hz.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u8,
+}
+
+/// What a session counts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Bytes of video messages.
+    pub video_bytes: u64,
+    /// Bytes of audio messages.
+    pub audio_bytes: u64,
+    /// Access units written.
+    pub video_frames: u64,
+    /// Access units that could not be written: no configuration, no key frame yet, no room.
+    pub video_dropped: u64,
+    /// Access units that were broken.
+    pub video_broken: u64,
+    /// Audio frames that could not be written.
+    pub audio_dropped: u64,
+    /// Messages of no known or no supported kind, and malformed sequence headers.
+    pub unusable: u64,
+}
+
+/// Notices that wait to be logged.
+#[derive(Debug, Default)]
+pub(super) struct Notices {
+    /// One of each kind at most, in the order of their coming.
+    all: heapless::Vec<Notice, 3>,
+    told: usize,
+}
+
+impl Notices {
+    /// Adds a notice, unless there was one of its kind.
+    pub(super) fn add(&mut self, notice: Notice) {
+        let kind = std::mem::discriminant(&notice);
+        if self.all.iter().all(|other| std::mem::discriminant(other) != kind) {
+            // There is room for each kind.
+            _ = self.all.push(notice);
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Notice> {
+        let notice = self.all.get(self.told).copied()?;
+        self.told += 1;
+        Some(notice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_notice_comes_once() {
+        let mut notices = Notices::default();
+        assert_eq!(notices.next(), None);
+        let video = Notice::VideoConfig(avc_config::Error::LengthBytes);
+        let audio = Notice::AudioConfig(aac::Error::FrameLength);
+        notices.add(video);
+        notices.add(Notice::VideoConfig(avc_config::Error::NoParameterSets));
+        assert_eq!((notices.next(), notices.next()), (Some(video), None));
+        notices.add(Notice::UnsupportedAudio("MP3"));
+        notices.add(audio);
+        notices.add(video);
+        let rest: Vec<_> = std::iter::from_fn(|| notices.next()).collect();
+        assert_eq!(rest, [Notice::UnsupportedAudio("MP3"), audio]);
+        assert_eq!(rest[0].to_string(), "audio is not recorded: MP3 is not AAC");
+    }
+}

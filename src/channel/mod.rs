@@ -1,0 +1,469 @@
+//! One LiveChannel: who publishes to it, what is recorded, and the window of it that viewers see.
+//!
+//! It wires media → hls → store and owns that channel's state; it decides nothing about rights. What it is asked to show is
+//! shown from the ring's records, so the playlist and the store cannot disagree.
+
+pub mod clock;
+pub mod ingest;
+pub mod live;
+pub mod recorder;
+pub mod target;
+
+use std::{cell::RefCell, fmt::Write as _, rc::Rc};
+
+use smol_str::SmolStr;
+
+use crate::{
+    config::{LiveChannel, Status},
+    hls::playlist::{self, Kind},
+    limits::BROKEN_STREAM_MS_MAX,
+    store::{Record, buffer::BufferPool, geometry::Extent, ring::Ring},
+    units::{Millis, Now, UnixMillis, UnixSecs},
+};
+use ingest::{Carry, Ingest, Notice, Stat, Unsupported, VideoFragment};
+use live::{Publisher, PublisherId, Refused, Seat, Session};
+use recorder::{Job, Recorder};
+
+/// A channel as connections share it on the one engine thread.
+pub type SharedChannel = Rc<RefCell<Channel>>;
+
+/// All channels.
+#[derive(Debug, Default)]
+pub struct Channels(Vec<SharedChannel>);
+
+impl Channels {
+    /// The channel of this name in this bucket.
+    pub fn find(&self, bucket: &str, name: &str) -> Option<&SharedChannel> {
+        self.iter().find(|channel| {
+            let channel = channel.borrow();
+            channel.bucket == bucket && channel.config.name == name
+        })
+    }
+
+    /// The channel with this number.
+    pub fn by_id(&self, id: u32) -> Option<&SharedChannel> {
+        self.iter().find(|channel| channel.borrow().id == id)
+    }
+
+    /// All of them, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &SharedChannel> {
+        self.0.iter()
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, channel: SharedChannel) {
+        self.0.push(channel);
+    }
+
+    /// Keeps those that `keep` says.
+    pub fn retain(&mut self, keep: impl FnMut(&SharedChannel) -> bool) {
+        self.0.retain(keep);
+    }
+}
+
+/// One LiveChannel.
+#[derive(Debug)]
+pub struct Channel {
+    /// Names it to the flash thread. Never used twice.
+    pub id: u32,
+    /// The bucket that it is in.
+    pub bucket: SmolStr,
+    /// Its configuration.
+    pub config: LiveChannel,
+    storage: Storage,
+    seat: Seat,
+    ingest: Option<Ingest>,
+    carry: Carry,
+    /// The playlist name that the last push asked for.
+    pushed_playlist: Option<SmolStr>,
+    /// When nobody publishes: from when on the stream counts as ended.
+    ends_at: Option<Millis>,
+    /// When the last session ended.
+    left_at: Option<Millis>,
+    listed_at: UnixSecs,
+    /// The least first sequence number of the window: what has left it does not come back.
+    window_first: u64,
+    rendered: Option<Rendered>,
+}
+
+/// How a channel's ring stands.
+#[derive(Debug)]
+enum Storage {
+    /// The flash thread is opening or making it.
+    Opening {
+        /// Part that is done, in percent, where making it takes time.
+        percent: Option<u64>,
+    },
+    /// It can be read and written.
+    Ready(Recorder),
+    /// It cannot be used, and why.
+    Failed(String),
+}
+
+/// A live playlist's text, made once per change.
+#[derive(Debug)]
+pub struct Rendered {
+    of: Revision,
+    /// The text.
+    pub text: Rc<[u8]>,
+    /// The same, packed, once somebody asked for it so.
+    pub gzip: Option<Rc<[u8]>>,
+    /// Its entity tag.
+    pub etag: String,
+    /// When it changed last.
+    pub changed: UnixSecs,
+}
+
+/// Tells one state of a playlist from another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Revision {
+    first: u64,
+    last: u64,
+    gaps: usize,
+    kind: Kind,
+}
+
+impl Revision {
+    fn of<'a>(window: &Window<impl Iterator<Item = &'a Record> + Clone>) -> Self {
+        let start = Self { first: u64::MAX, last: 0, gaps: 0, kind: window.kind };
+        window.records.clone().fold(start, |of, record| Self {
+            first: of.first.min(record.sequence),
+            last: record.sequence,
+            gaps: of.gaps + usize::from(record.is_gap),
+            ..of
+        })
+    }
+}
+
+/// The part of the ring that a live playlist lists.
+#[derive(Clone, Debug)]
+pub struct Window<R> {
+    /// Its segments, oldest first.
+    pub records: R,
+    /// How it ends.
+    pub kind: Kind,
+    /// TARGETDURATION, in seconds.
+    pub target_duration_s: u16,
+}
+
+/// Why a channel takes no publisher.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotOpen {
+    /// By the rules of the channel.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Its ring is not usable.
+    #[error("the ring is not ready: {0}")]
+    NotReady(String),
+}
+
+impl Channel {
+    /// A channel whose ring is being opened.
+    pub fn new(id: u32, bucket: SmolStr, config: LiveChannel) -> Self {
+        Self {
+            id,
+            bucket,
+            config,
+            storage: Storage::Opening { percent: None },
+            seat: Seat::default(),
+            ingest: None,
+            carry: Carry::default(),
+            pushed_playlist: None,
+            ends_at: None,
+            left_at: None,
+            listed_at: UnixSecs(0),
+            window_first: 0,
+            rendered: None,
+        }
+    }
+
+    /// `BUCKET/CHANNEL`, for people.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.bucket, self.config.name)
+    }
+
+    // ---- Storage ----
+
+    /// Its ring is open.
+    pub fn opened(&mut self, ring: Ring, now: Now) {
+        if ring.history().len() > 0 {
+            self.carry = Carry::from_earlier_run();
+        }
+        self.ends_at = Some(now.mono.plus(BROKEN_STREAM_MS_MAX));
+        self.storage = Storage::Ready(Recorder::new(ring, frag_duration_s(&self.config)));
+    }
+
+    /// Its ring is being made.
+    pub fn opening(&mut self, percent: u64) {
+        self.storage = Storage::Opening { percent: Some(percent) };
+    }
+
+    /// Its ring cannot be used.
+    pub fn failed_to_open(&mut self, why: String) {
+        self.storage = Storage::Failed(why);
+    }
+
+    /// What keeps its ring from being used, in words.
+    pub fn trouble(&self) -> Option<String> {
+        match &self.storage {
+            Storage::Opening { percent: None } => Some(String::from("the ring is being opened")),
+            Storage::Opening { percent: Some(percent) } => {
+                Some(format!("the ring is being made: {percent} % done"))
+            }
+            Storage::Ready(_) => None,
+            Storage::Failed(why) => Some(why.clone()),
+        }
+    }
+
+    /// The newest time that its ring has seen: the end of the last segment.
+    pub fn newest_end(&self) -> Option<UnixMillis> {
+        self.recorder()?.ring().history().next_back().map(Record::end)
+    }
+
+    /// Its recorder, once its ring is open.
+    pub const fn recorder(&self) -> Option<&Recorder> {
+        match &self.storage {
+            Storage::Ready(recorder) => Some(recorder),
+            _ => None,
+        }
+    }
+
+    /// Its recorder, to be told what the flash did.
+    pub const fn recorder_mut(&mut self) -> Option<&mut Recorder> {
+        match &mut self.storage {
+            Storage::Ready(recorder) => Some(recorder),
+            _ => None,
+        }
+    }
+
+    /// What has to be written, oldest first.
+    pub fn take_jobs(&mut self) -> Vec<Job> {
+        self.recorder_mut().map(|recorder| recorder.take_jobs().collect()).unwrap_or_default()
+    }
+
+    /// Whether segments were retired since this was asked last: who reads one must be cut off.
+    pub const fn take_retired(&mut self) -> bool {
+        match self.recorder_mut() {
+            Some(recorder) => recorder.take_retired(),
+            None => false,
+        }
+    }
+
+    /// The flash thread has sealed a segment.
+    pub fn sealed(&mut self, sequence: u64, now: Now) {
+        if let Storage::Ready(recorder) = &mut self.storage
+            && let Some(record) = recorder.sealed(sequence, now.mono)
+        {
+            self.listed_at = now.wall.as_secs();
+            if self.seat.session().is_none() {
+                // The end of a stream whose publisher has left; a playlist may go 1.5 target durations without news.
+                let due = now.mono.plus(1500 * u64::from(record.target_duration_s));
+                self.ends_at = self.ends_at.map(|ends_at| ends_at.max(due));
+            }
+        }
+    }
+
+    // ---- Publishing ----
+
+    /// Lets a publisher in, or says why not. The one who publishes may lose the channel by it.
+    pub fn publish(
+        &mut self,
+        publisher: Publisher,
+        pool: &mut BufferPool,
+        now: Now,
+    ) -> Result<PublisherId, NotOpen> {
+        if let Some(why) = self.trouble() {
+            return Err(NotOpen::NotReady(why));
+        }
+        if self.seat.admits(&publisher, self.config.status, self.config.takeover)? {
+            self.cut(pool, now);
+        }
+        self.pushed_playlist = publisher.playlist_name.as_deref().map(SmolStr::from);
+        let away_ms = self.left_at.map_or(0, |left_at| now.mono.since(left_at));
+        let carry = std::mem::take(&mut self.carry).after_pause(away_ms);
+        self.ingest = Some(Ingest::new(self.config.frag_duration_s, carry));
+        self.ends_at = None;
+        Ok(self.seat.take(publisher, now))
+    }
+
+    /// The encoder's metadata promise AAC, so the first segment may wait for it.
+    pub const fn announce_audio(&mut self) {
+        if let Some(ingest) = &mut self.ingest {
+            ingest.announce_audio();
+        }
+    }
+
+    /// The next thing about the stream that belongs into the log.
+    pub fn notice(&mut self) -> Option<Notice> {
+        self.ingest.as_mut()?.notice()
+    }
+
+    /// Whether `id` still has the channel.
+    pub fn is_published_by(&self, id: PublisherId) -> bool {
+        self.seat.session().is_some_and(|session| session.id == id)
+    }
+
+    /// Takes part of a video message. Of a publisher that lost the channel nothing is taken.
+    pub fn video(
+        &mut self,
+        id: PublisherId,
+        fragment: VideoFragment<'_>,
+        pool: &mut BufferPool,
+        now: Now,
+    ) -> Result<(), Unsupported> {
+        match (&mut self.ingest, &mut self.storage) {
+            (Some(ingest), Storage::Ready(recorder))
+                if self.seat.session().is_some_and(|session| session.id == id) =>
+            {
+                ingest.video(fragment, &mut recorder.sink(pool, now))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes an audio message. Of a publisher that lost the channel nothing is taken.
+    pub fn audio(
+        &mut self,
+        id: PublisherId,
+        timestamp_ms: u32,
+        body: &[u8],
+        pool: &mut BufferPool,
+        now: Now,
+    ) {
+        if let (Some(ingest), Storage::Ready(recorder)) = (&mut self.ingest, &mut self.storage)
+            && self.seat.session().is_some_and(|session| session.id == id)
+        {
+            ingest.audio(timestamp_ms, body, &mut recorder.sink(pool, now));
+        }
+    }
+
+    /// A publisher has left. `is_clean`: it said so; else it may come back, and players are kept waiting for a while.
+    pub fn unpublish(&mut self, id: PublisherId, is_clean: bool, pool: &mut BufferPool, now: Now) {
+        if self.seat.leave(id, now).is_none() {
+            return;
+        }
+        if let (Some(ingest), Storage::Ready(recorder)) = (self.ingest.take(), &mut self.storage) {
+            self.carry = ingest.end(&mut recorder.sink(pool, now));
+        }
+        self.left_at = Some(now.mono);
+        self.ends_at = Some(now.mono.plus(if is_clean { 0 } else { BROKEN_STREAM_MS_MAX }));
+    }
+
+    /// Takes the channel from whoever publishes.
+    pub fn cut(&mut self, pool: &mut BufferPool, now: Now) {
+        if let Some(id) = self.seat.session().map(|session| session.id) {
+            self.unpublish(id, false, pool, now);
+        }
+    }
+
+    /// Who publishes.
+    pub const fn session(&self) -> Option<&Session> {
+        self.seat.session()
+    }
+
+    /// The seat of the one who publishes.
+    pub const fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// What is known of the stream that arrives.
+    pub fn stat(&self) -> Option<Stat> {
+        self.ingest.as_ref().map(Ingest::stat)
+    }
+
+    /// Takes another configuration, of the same ring.
+    pub fn configure(&mut self, config: LiveChannel) {
+        self.config = config;
+        self.rendered = None;
+    }
+
+    // ---- Viewing ----
+
+    /// Whether `file` is the name of the live playlist.
+    pub fn is_playlist(&self, file: &str) -> bool {
+        self.config.playlist_name == file || self.pushed_playlist.as_deref() == Some(file)
+    }
+
+    /// The segment with this name.
+    pub fn segment(&self, start: UnixMillis) -> Option<&Record> {
+        self.recorder()?.ring().find(start).filter(|record| !record.is_gap)
+    }
+
+    /// Where the next piece of a segment's bytes lies in the ring's file. `None`: the ring has given the segment up.
+    pub fn extent(&self, sequence: u64, offset: u64, bytes_max: u64) -> Option<Extent> {
+        let ring = self.recorder()?.ring();
+        let record = ring.record(sequence).filter(|_| ring.is_readable(sequence))?;
+        ring.extent(record, offset, bytes_max)
+    }
+
+    /// The window that viewers see. `None`: there is nothing to see, or the channel is withdrawn.
+    pub fn window(&self, now: Now) -> Option<Window<impl Iterator<Item = &Record> + Clone>> {
+        let recorder = self.recorder().filter(|_| self.config.status == Status::Enabled)?;
+        let target_duration_s = recorder.target_duration_s()?;
+        let records = recorder.ring().records();
+        let len = playlist::window_len(
+            records.clone(),
+            self.config.frag_count as usize,
+            target_duration_s,
+        );
+        let records = records
+            .clone()
+            .skip(records.len() - len)
+            .skip_while(|record| record.sequence < self.window_first);
+        let kind = if self.ends_at.is_some_and(|ends_at| now.mono >= ends_at) {
+            Kind::Ended
+        } else {
+            Kind::Live
+        };
+        records.clone().next().is_some().then_some(Window { records, kind, target_duration_s })
+    }
+
+    /// The live playlist as it is.
+    pub fn playlist(&mut self, now: Now) -> Option<&mut Rendered> {
+        if let Some(rendered) = self.render(now)? {
+            self.window_first = rendered.of.first;
+            self.rendered = Some(rendered);
+        }
+        self.rendered.as_mut()
+    }
+}
+
+impl Channel {
+    /// The live playlist, if it is another than the one that was made last.
+    fn render(&self, now: Now) -> Option<Option<Rendered>> {
+        let window = self.window(now)?;
+        let of = Revision::of(&window);
+        if self.rendered.as_ref().is_some_and(|rendered| rendered.of == of) {
+            return Some(None);
+        }
+        let mut text = String::with_capacity(1024);
+        playlist::render(
+            window.records.clone(),
+            window.kind,
+            window.target_duration_s,
+            &mut text,
+            write_segment_name,
+        );
+        let newest_end = window.records.last().map_or(UnixSecs(0), |record| record.end().as_secs());
+        let etag = format!(
+            "\"{:X}-{:X}-{:X}-{:X}\"",
+            of.first,
+            of.last,
+            of.gaps,
+            u8::from(of.kind == Kind::Ended)
+        );
+        // After a restart nobody knows when the newest segment was listed; it was not before it ended.
+        let changed = if self.listed_at == UnixSecs(0) { newest_end } else { self.listed_at };
+        Some(Some(Rendered { of, text: text.into_bytes().into(), gzip: None, etag, changed }))
+    }
+}
+
+/// Writes a segment's file name: thirteen digits of milliseconds and `.ts`.
+pub fn write_segment_name(record: &Record, out: &mut String) {
+    let _ = write!(out, "{:013}.ts", record.start.0);
+}
+
+/// FragDuration is 1 to 100 seconds.
+fn frag_duration_s(config: &LiveChannel) -> u16 {
+    u16::try_from(config.frag_duration_s).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,156 @@
+//! What was refused or not found → status, OSS XML and headers. The one place where an error becomes a response.
+//!
+//! Shape by OSS: "Error responses". A HEAD has no body, so the SDKs look for the same XML, in base64, in `x-oss-err`.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::{
+    access::Refusal,
+    http::{
+        request::{self, BodyLength},
+        response::{Body, RequestId, Response},
+        xml::Document,
+    },
+    limits::HTTP_BODY_BYTES_MAX,
+};
+
+/// An error in OSS's own words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OssError {
+    /// HTTP status. SDKs choose their exception by it and `code` together.
+    pub status: u16,
+    /// OSS error code.
+    pub code: &'static str,
+    /// What, where, and what to do.
+    pub message: Cow<'static, str>,
+    /// OSS's finer error number, where one is known.
+    pub ec: &'static str,
+    /// Further elements.
+    pub extras: Vec<(&'static str, String)>,
+}
+
+impl OssError {
+    /// An error without an EC and further elements.
+    pub fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, message: message.into(), ec: "", extras: Vec::new() }
+    }
+
+    /// Adds OSS's finer error number.
+    #[must_use]
+    pub fn ec(self, ec: &'static str) -> Self {
+        Self { ec, ..self }
+    }
+
+    /// Adds an element.
+    #[must_use]
+    pub fn extra(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.extras.push((name, text.into()));
+        self
+    }
+
+    /// 404 for a key that names nothing.
+    pub fn no_such_key(key: &str) -> Self {
+        Self::new(404, "NoSuchKey", "The specified key does not exist.")
+            .ec("0026-00000001")
+            .extra("Key", key)
+    }
+
+    /// 404 for a bucket that the configuration does not have.
+    pub fn no_such_bucket(name: &str) -> Self {
+        Self::new(404, "NoSuchBucket", "The specified bucket does not exist.")
+            .ec("0015-00000101")
+            .extra("BucketName", name)
+    }
+
+    /// 404 for a LiveChannel that does not exist.
+    pub fn no_such_live_channel() -> Self {
+        Self::new(404, "NoSuchLiveChannel", "The specified LiveChannel does not exist.")
+            .ec("0026-00000021")
+    }
+
+    /// 400 for an argument with a bad value.
+    pub fn invalid_argument(
+        name: &'static str,
+        value: &str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(400, "InvalidArgument", message)
+            .extra("ArgumentName", name)
+            .extra("ArgumentValue", value)
+    }
+
+    /// 405 for a method that this resource does not know.
+    pub fn method_not_allowed(method: &str, resource: &'static str) -> Self {
+        Self::new(
+            405,
+            "MethodNotAllowed",
+            "The specified method is not allowed against this resource.",
+        )
+        .extra("Method", method)
+        .extra("ResourceType", resource)
+    }
+
+    /// The response. `host` is the one that was asked; `is_head`: the request was a HEAD.
+    pub fn response(&self, request_id: RequestId, host: &str, is_head: bool) -> Response {
+        let xml = Document::write("Error", |error| {
+            error.text("Code", self.code);
+            error.text("Message", &self.message);
+            error.text("RequestId", request_id);
+            error.text("HostId", host);
+            for (name, text) in &self.extras {
+                error.text(name, text);
+            }
+            if !self.ec.is_empty() {
+                error.text("EC", self.ec);
+            }
+        });
+        let mut response = if is_head {
+            Response::new(self.status, Body::Empty).with("x-oss-err", STANDARD.encode(&xml))
+        } else {
+            Response::new(self.status, Body::Made(xml)).with("Content-Type", "application/xml")
+        };
+        if !self.ec.is_empty() {
+            response = response.with("x-oss-ec", self.ec);
+        }
+        response.request_id = request_id;
+        response
+    }
+}
+
+impl From<Refusal> for OssError {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code, ec) = (refusal.status(), refusal.code(), refusal.ec());
+        Self { status, code, message: refusal.message(), ec, extras: refusal.extras() }
+    }
+}
+
+/// The answer to a head that cannot be read.
+pub fn malformed(error: &request::Error, request_id: RequestId) -> Response {
+    let error = match error {
+        request::Error::Malformed(_) => OssError::new(400, "InvalidArgument", error.to_string()),
+        request::Error::TooLarge => {
+            OssError::new(431, "RequestHeaderFieldsTooLarge", error.to_string())
+        }
+        request::Error::TransferCoding => OssError::new(501, "NotImplemented", error.to_string()),
+    };
+    error.response(request_id, "", false)
+}
+
+/// The answer to a request whose body is not read.
+pub fn unreadable_body(body: BodyLength, host: &str, request_id: RequestId) -> Response {
+    let error = match body {
+        BodyLength::Chunked => OssError::new(
+            411,
+            "MissingContentLength",
+            "You must provide the Content-Length HTTP header.",
+        ),
+        BodyLength::Known(bytes) => OssError::new(
+            400,
+            "EntityTooLarge",
+            format!("The request body has {bytes} bytes; at most {HTTP_BODY_BYTES_MAX} are taken."),
+        ),
+    };
+    error.response(request_id, host, false)
+}

@@ -1,0 +1,11 @@
+//! Requests → responses. Pure: it is given a request's bytes and hands out a [`Response`](response::Response).
+
+pub mod address;
+pub mod conditional;
+pub mod error;
+pub mod object;
+pub mod range;
+pub mod request;
+pub mod respond;
+pub mod response;
+pub mod xml;

@@ -1,0 +1,240 @@
+//! A granted read of an object → playlist or segment.
+//!
+//! Objects are `CHANNEL/FILE`: the live playlist under its name, and segments named by their start in Unix
+//! milliseconds. Nothing is a file, so no path can lead anywhere else.
+
+use std::{fmt::Write as _, io::Write as _, rc::Rc};
+
+use flate2::{Compression, write::GzEncoder};
+
+use crate::{
+    access::{Grant, Policy},
+    channel::{Channel, SharedChannel, write_segment_name},
+    hls::playlist,
+    http::{
+        conditional::{self, Verdict},
+        error::OssError,
+        range::{self, Part},
+        request::Request,
+        response::{Body, Response},
+    },
+    limits::PLAYLIST_BYTES_MAX,
+    store::Record,
+    units::{Now, UnixMillis},
+};
+
+/// Media type of a live playlist (RFC 8216 §10).
+const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
+/// Media type that OSS gives to playlists it makes on request (OSS: GetVodPlaylist).
+pub const MADE_PLAYLIST_TYPE: &str = "application/x-mpegURL";
+/// Media type of a segment (RFC 8216 §3.2).
+const SEGMENT_TYPE: &str = "video/mp2t";
+
+/// What is to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Object<'a> {
+    /// Its key.
+    pub key: &'a str,
+    /// A playlist whose addresses are to be signed is asked for (`x-oss-process=hls/sign`).
+    pub is_signed_playlist: bool,
+    /// The channel that the key's first part names, if there is one.
+    pub channel: Option<&'a SharedChannel>,
+}
+
+/// Reads an object.
+pub fn read(
+    request: &Request<'_>,
+    object: &Object<'_>,
+    grant: &Grant,
+    policy: &Policy<'_>,
+    now: Now,
+) -> Result<Response, OssError> {
+    let no_such_key = || OssError::no_such_key(object.key);
+    let (folder, file) = object.key.split_once('/').ok_or_else(no_such_key)?;
+    let shared = object.channel.ok_or_else(no_such_key)?;
+    let mut channel = shared.borrow_mut();
+    if let Some(start) = segment_name(file) {
+        let record = *channel.segment(start).ok_or_else(no_such_key)?;
+        drop(channel);
+        return segment(request, shared, &record, grant);
+    }
+    if !channel.is_playlist(file) {
+        return Err(no_such_key());
+    }
+    if object.is_signed_playlist {
+        signed_playlist(request, folder, &channel, grant, policy, now)
+    } else {
+        live_playlist(request, &mut channel, grant, now)
+    }
+    .ok_or_else(no_such_key)?
+}
+
+/// The start time that a segment's file name tells: thirteen digits and `.ts`.
+fn segment_name(file: &str) -> Option<UnixMillis> {
+    let digits = file.strip_suffix(".ts")?;
+    let is_name = digits.len() == 13 && digits.bytes().all(|b| b.is_ascii_digit());
+    is_name.then(|| digits.parse().ok().map(UnixMillis))?
+}
+
+fn segment(
+    request: &Request<'_>,
+    channel: &SharedChannel,
+    record: &Record,
+    grant: &Grant,
+) -> Result<Response, OssError> {
+    let length = u64::from(record.bytes);
+    // The name is never used again, so it tells this content from every other; the checksum is the content's own.
+    let etag = format!("\"{:016X}{:08X}{:08X}\"", record.start.0, record.crc, record.bytes);
+    let last_modified =
+        UnixMillis(record.start.0.saturating_add_signed(record.duration.as_millis())).as_secs();
+    let described = |status, body| {
+        Response::new(status, body)
+            .with("Content-Type", SEGMENT_TYPE)
+            .with("ETag", &etag)
+            .with("Last-Modified", last_modified.http_date())
+            .with("Accept-Ranges", "bytes")
+            .with(
+                "Cache-Control",
+                if grant.is_signed() { "private, max-age=3600" } else { "public, max-age=3600" },
+            )
+            .with("x-oss-object-type", "Normal")
+            .with("x-oss-storage-class", "Standard")
+    };
+    match conditional::weigh(&request.headers, &etag, last_modified) {
+        Verdict::NotModified => return Ok(described(304, Body::Empty)),
+        Verdict::PreconditionFailed => return Err(precondition_failed()),
+        Verdict::Send => {}
+    }
+    let range = request.headers.first("range");
+    let range =
+        range.filter(|_| conditional::range_applies(&request.headers, &etag, last_modified));
+    let is_standard = request.headers.first("x-oss-range-behavior") == Some("standard");
+    let body = |first, bytes| Body::Segment {
+        channel: Rc::clone(channel),
+        sequence: record.sequence,
+        first,
+        bytes,
+    };
+    Ok(match range::part(range, length, is_standard) {
+        Part::Whole => described(200, body(0, length)),
+        Part::Bytes { first, last } => described(206, body(first, last - first + 1))
+            .with("Content-Range", format_args!("bytes {first}-{last}/{length}")),
+        Part::Unsatisfiable => {
+            return Err(OssError::new(
+                416,
+                "InvalidRange",
+                "The requested range is not satisfiable.",
+            )
+            .extra("ActualObjectSize", length.to_string()));
+        }
+    })
+}
+
+fn precondition_failed() -> OssError {
+    OssError::new(
+        412,
+        "PreconditionFailed",
+        "At least one of the pre-conditions you specified did not hold.",
+    )
+}
+
+/// The live playlist as the ring has it; the same text for all, made once per change.
+fn live_playlist(
+    request: &Request<'_>,
+    channel: &mut Channel,
+    grant: &Grant,
+    now: Now,
+) -> Option<Result<Response, OssError>> {
+    let rendered = channel.playlist(now)?;
+    let described = |status, body| {
+        Response::new(status, body)
+            .with("Content-Type", PLAYLIST_TYPE)
+            .with("ETag", &rendered.etag)
+            .with("Last-Modified", rendered.changed.http_date())
+            .with("Cache-Control", if grant.is_signed() { "private, no-cache" } else { "no-cache" })
+            .with("Vary", "Accept-Encoding")
+    };
+    match conditional::weigh(&request.headers, &rendered.etag, rendered.changed) {
+        Verdict::NotModified => return Some(Ok(described(304, Body::Empty))),
+        Verdict::PreconditionFailed => return Some(Err(precondition_failed())),
+        Verdict::Send => {}
+    }
+    Some(Ok(if wants_gzip(request) {
+        let packed = rendered.gzip.get_or_insert_with(|| gzip(&rendered.text).into());
+        described(200, Body::Shared(Rc::clone(packed))).with("Content-Encoding", "gzip")
+    } else {
+        described(200, Body::Shared(Rc::clone(&rendered.text)))
+    }))
+}
+
+/// The live playlist with every address signed as the request was (OSS: `x-oss-process=hls/sign`).
+fn signed_playlist(
+    request: &Request<'_>,
+    folder: &str,
+    channel: &Channel,
+    grant: &Grant,
+    policy: &Policy<'_>,
+    now: Now,
+) -> Option<Result<Response, OssError>> {
+    let window = channel.window(now)?;
+    let mut signer = match grant.playlist_signer(policy) {
+        Ok(signer) => signer,
+        Err(refusal) => return Some(Err(refusal.into())),
+    };
+    let mut object = String::with_capacity(folder.len() + 18);
+    let mut text = String::with_capacity(4096);
+    playlist::render(
+        window.records,
+        window.kind,
+        window.target_duration_s,
+        &mut text,
+        |record, out| {
+            object.clear();
+            let _ = write!(object, "{folder}/");
+            write_segment_name(record, &mut object);
+            write_segment_name(record, out);
+            signer.query_for(&object, out);
+        },
+    );
+    if text.len() > PLAYLIST_BYTES_MAX {
+        return Some(Err(OssError::new(
+            400,
+            "InvalidRequest",
+            "The signed playlist is larger than 1 MB.",
+        )));
+    }
+    let described = |body| {
+        Response::new(200, body)
+            .with("Content-Type", MADE_PLAYLIST_TYPE)
+            .with("Cache-Control", "private, no-cache")
+            .with("Vary", "Accept-Encoding")
+    };
+    Some(Ok(if wants_gzip(request) {
+        described(Body::Made(gzip(text.as_bytes()))).with("Content-Encoding", "gzip")
+    } else {
+        described(Body::Made(text.into_bytes()))
+    }))
+}
+
+/// Whether the client lists gzip among what it takes. Never unasked: some players cannot undo it (RFC 8216 §6.2.1).
+fn wants_gzip(request: &Request<'_>) -> bool {
+    request.headers.first("accept-encoding").is_some_and(|list| {
+        list.split(',').any(|coding| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+            let weight = weight
+                .trim()
+                .trim_start_matches("q=")
+                .trim_start_matches('0')
+                .trim_start_matches('.');
+            name.trim().eq_ignore_ascii_case("gzip")
+                && weight.bytes().any(|b| matches!(b, b'1'..=b'9'))
+        })
+    })
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 2), Compression::fast());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(text);
+    encoder.finish().unwrap_or_default()
+}

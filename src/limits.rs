@@ -1,0 +1,456 @@
+//! Every bound of the daemon, with its reason and what happens when it is met.
+//!
+//! Two kinds: fixed ones are constants, the ones that the configuration sizes are summed by
+//! [`memory_budget`], one line per owner. The daemon refuses to start above the configured sum.
+
+// ---- The wire: RTMP ----
+
+/// Chunk streams that one RTMP connection may use at a time.
+///
+/// Encoders use 3 to 8; ids may be anything up to 65,599. One more closes the connection.
+pub const CHUNK_STREAMS_MAX: usize = 16;
+
+/// Largest RTMP message that is not video (a command, metadata, an AAC frame), in bytes.
+///
+/// An ADTS frame cannot pass 8,191 bytes (ISO/IEC 13818-7 §6.2). A longer command closes the connection;
+/// longer audio or data is read past and counted.
+pub const SMALL_MESSAGE_BYTES_MAX: usize = 8 << 10;
+const _: () = assert!(SMALL_MESSAGE_BYTES_MAX < 1 << 24, "message length is 24 bits on the wire");
+
+/// Small messages of one connection that may be half received at a time (RTMP 1.0 §5.3.1: interleaving).
+///
+/// One more closes the connection.
+pub const SMALL_MESSAGES_HELD_MAX: usize = 4;
+
+/// Depth of nested AMF0 values. Encoders nest two deep. A deeper one in a command closes the connection; metadata with one is ignored.
+pub const AMF_DEPTH_MAX: usize = 8;
+
+/// AMF0 values in one command or metadata message, nested ones counted. More have the same fate.
+pub const AMF_VALUES_MAX: usize = 256;
+
+/// Longest app, stream name or tcUrl, in bytes. ffmpeg cuts at 1,023. A longer one closes the connection.
+pub const RTMP_URL_BYTES_MAX: usize = 2048;
+
+/// Smallest acknowledgement window that an RTMP peer may set, in bytes. A smaller one is taken for this one:
+/// else a peer could ask for more bytes of acknowledgements than it sends.
+pub const RTMP_ACK_WINDOW_BYTES_MIN: u32 = 4 << 10;
+
+/// Longest text that tells an encoder why it is refused, in characters. ffmpeg shows 255 bytes. The rest is cut off.
+pub const RTMP_REASON_CHARS_MAX: usize = 250;
+
+/// Longest encoder name that is kept, in characters. OBS's has 40. The rest is cut off.
+pub const ENCODER_NAME_CHARS_MAX: usize = 64;
+
+/// Bytes of replies that wait for an RTMP peer to read them. A peer that lets more pile up is closed.
+pub const RTMP_OUTPUT_BYTES_MAX: usize = 16 << 10;
+
+/// How long an RTMP connection may take from its first byte to an accepted publish, in milliseconds.
+pub const RTMP_SETUP_MS_MAX: u64 = 10_000;
+
+/// How long a publisher may send nothing before it is taken for dead and its channel is freed, in milliseconds.
+pub const RTMP_IDLE_MS_MAX: u64 = 10_000;
+
+/// How long a refused encoder may take to read why before its connection is closed, in milliseconds.
+pub const RTMP_LINGER_MS_MAX: u64 = 1_000;
+
+/// Bytes that one connection may feed the engine in one turn before the others have theirs.
+pub const TURN_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes read from a socket at once, into one buffer that all connections share.
+pub const SCRATCH_BYTES: usize = 64 << 10;
+
+// ---- Media ----
+
+/// Longest AVCDecoderConfigurationRecord (ISO/IEC 14496-15 §5.3.3.1), in bytes.
+///
+/// Cameras send 30 to 60. A longer one is malformed: the track is not recorded and the log says so.
+pub const AVC_CONFIG_BYTES_MAX: usize = 2048;
+
+/// Longest AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1) that is looked at, in bytes.
+pub const AUDIO_CONFIG_BYTES_MAX: usize = 64;
+
+/// First bytes of an access unit that are gathered before it is muxed, to see whether it holds an IDR picture.
+///
+/// AUD, parameter sets and the usual SEI fit; where they do not, the FLV frame type decides.
+pub const ACCESS_UNIT_PREFIX_BYTES_MAX: usize = 1024;
+
+/// Audio gathered for one PES packet, in bytes; more starts the next packet.
+pub const AUDIO_PES_BYTES_MAX: usize = 8 << 10;
+
+/// Audio gathered for one PES packet, in 90 kHz ticks (0.2 s); more starts the next packet.
+pub const AUDIO_PES_TICKS_MAX: i64 = 18_000;
+
+/// Longest stretch without a PCR, in 90 kHz ticks (ISO/IEC 13818-1 §2.7.2: 100 ms).
+pub const PCR_TICKS_MAX: i64 = 9_000;
+
+/// How far a timestamp may lie from the one before it without being doubted, in milliseconds.
+///
+/// A lone one further away is stamped anew; [`TIMESTAMP_OUTLIERS_MAX`] in a row are a new timeline.
+pub const TIMESTAMP_STEP_MS_MAX: i64 = 5_000;
+
+/// Doubted timestamps in a row after which the camera's clock is believed to have jumped.
+pub const TIMESTAMP_OUTLIERS_MAX: u32 = 3;
+
+/// How far a timestamp may lie behind the track's last one without being doubted, in milliseconds.
+///
+/// Encoders that stamp on arrival step back by some tens of milliseconds: such a frame comes one tick after the one
+/// before it. Further back it is doubted like one that lies too far ahead.
+pub const TIMESTAMP_BACK_MS_MAX: i64 = 500;
+
+/// By how much decoding times are put forward for an encoder whose composition offsets are negative, in milliseconds.
+///
+/// Reordering over three pictures at 5 fps needs 600. A picture that would need more is shown when it is decoded.
+pub const COMPOSITION_SHIFT_MS_MAX: i64 = 1_000;
+
+/// Fewest access units in a segment: some players stall on segments of a single picture, so a 1 fps camera's are longer.
+pub const SEGMENT_FRAMES_MIN: u32 = 2;
+
+/// A segment without a key frame is cut after this many seconds or twice FragDuration, whichever is longer (OSS's rule).
+pub const FORCED_CUT_SECS_MIN: u32 = 60;
+
+/// How long the first segment waits for a track that was announced and has not come, in milliseconds of media time.
+pub const TRACK_WAIT_MS_MAX: i64 = 1_000;
+
+// ---- The store ----
+
+/// What the store aligns segments to, in bytes: the page of every file system and card in question.
+pub const PAGE_BYTES: usize = 4096;
+
+/// One write to flash, in bytes. Smaller ones cost a card more than they save in memory.
+pub const WRITE_BYTES: usize = 64 << 10;
+const _: () = assert!(WRITE_BYTES.is_multiple_of(PAGE_BYTES), "writes start on a page");
+
+/// Write buffers per publisher, on average over all: one being filled, the others on their way to flash.
+///
+/// They are one pool. When it is empty the channel that asks drops its segment, counts it, and starts the
+/// next one at a key frame; no other channel notices.
+pub const WRITE_BUFFERS_PER_PUBLISHER: usize = 4;
+
+/// Largest segment, in bytes, on a ring of any size: 5 s at 50 Mbit/s. A larger one is cut without a key frame.
+pub const SEGMENT_BYTES_MAX: u64 = 32 << 20;
+
+/// Smallest bound that a ring may put on its segments, in bytes. A ring too small for that is refused.
+pub const SEGMENT_BYTES_MIN: u64 = 512 << 10;
+
+/// Bytes ahead of a new segment's room that are given up before they are overwritten, so that what
+/// a cut-off viewer's socket still held is gone by then.
+pub const GUARD_BYTES: u64 = 256 << 10;
+
+/// Size of a segment for which a ring's index has room, in bytes: at smaller ones the index is full before the ring is.
+pub const INDEXED_SEGMENT_BYTES: u64 = 128 << 10;
+
+/// Longest name of a ring, in bytes: a bucket's 63, a slash, a LiveChannel's 63. The configuration refuses longer ones,
+/// and so does making a ring.
+pub const RING_NAME_BYTES_MAX: usize = 127;
+
+/// Sealed segments of one ring that wait for the flash thread to say that they are on flash.
+///
+/// With one more the card is a whole playlist behind: no segment is opened, the channel counts one as lost.
+pub const SEALS_IN_FLIGHT_MAX: usize = 8;
+
+/// How long a listed segment may wait for its sync where durability is `relaxed`, in milliseconds.
+pub const RELAXED_SYNC_MS: u64 = 10_000;
+
+/// Segments that may be listed ahead of their sync where durability is `relaxed`; the next one waits for it.
+///
+/// After a power cut media sequence numbers skip this many, because any of them may have been listed.
+pub const RELAXED_SEGMENTS_MAX: u64 = 16;
+
+/// Media time that may be listed ahead of its sync where durability is `relaxed`, in milliseconds; a segment that
+/// ends later waits for it. After a power cut names skip this much, because any of them may have been listed.
+pub const RELAXED_AHEAD_MS: u64 = 30_000;
+
+/// Jobs that wait for the flash thread. Buffers bound the writes; this bounds the rest (seals, loads, opens).
+pub const FLASH_JOBS_MAX: usize = 1024;
+
+/// Segments that the flash thread reads through for viewers at a time. One more is refused and may be asked for again.
+pub const FLASH_LOADS_MAX: usize = 64;
+
+/// What the flash thread reads for a viewer, or fills of a ring being made, between two jobs, in bytes:
+/// about 15 ms of a slow card, which is how long a camera's write waits for it.
+pub const FLASH_STEP_BYTES: usize = 256 << 10;
+const _: () = assert!(FLASH_STEP_BYTES.is_multiple_of(PAGE_BYTES), "rings are filled by the page");
+
+/// A segment is sent straight from the page cache for this long after it was written or checked;
+/// then the flash thread reads it through once more first.
+pub const SEGMENT_WARM_MS: u64 = 30_000;
+
+// ---- HTTP ----
+
+/// Longest request head, in bytes. A longer one is answered 431 and closed.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// Header lines in one request. More are answered 431.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// Longest request body that is read, in bytes: only the API's XML has one. A longer one is refused unread.
+pub const HTTP_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Depth of XML in a request body. OSS's own documents are four deep. A deeper one is answered 400.
+pub const XML_DEPTH_MAX: usize = 8;
+
+/// Elements in the XML of a request body. More are answered 400.
+pub const XML_ELEMENTS_MAX: usize = 256;
+
+/// How long a request head may take from its first byte, in milliseconds.
+pub const HTTP_HEAD_MS_MAX: u64 = 10_000;
+
+/// How long a kept-alive connection may say nothing, in milliseconds.
+pub const HTTP_IDLE_MS_MAX: u64 = 60_000;
+
+/// How long a response may make no progress because its reader does not read, in milliseconds.
+pub const HTTP_STALL_MS_MAX: u64 = 15_000;
+
+/// Parameters in one query, of an HTTP or RTMP URL. SDKs send 12 at most. More are answered 400, or the publisher is refused.
+pub const QUERY_PAIRS_MAX: usize = 32;
+
+/// How much of a Referer is matched against patterns, in bytes. Browsers send an origin, seldom more than a few hundred.
+///
+/// The rest is not looked at, so that no request can buy more matching than this.
+pub const REFERER_BYTES_MAX: usize = 1024;
+
+/// Longest `x-oss-hls-sign-token`, in bytes (OSS: hls/sign). A longer one is answered 400.
+pub const HLS_SIGN_TOKEN_BYTES_MAX: usize = 100;
+
+/// Largest playlist text, in bytes (OSS: 1 MB for hls/sign).
+pub const PLAYLIST_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a segment handed to the kernel at a time, so that the lease is looked at in between.
+pub const SEND_SLICE_BYTES: usize = 256 << 10;
+
+// ---- The shell ----
+
+/// Connections that wait to be accepted. The kernel turns away what is above it.
+pub const LISTEN_BACKLOG: i32 = 128;
+
+/// Pause after a connection could not be accepted, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// How often the engine looks at what only time changes: streams that have ended, buffers nobody uses. In milliseconds.
+pub const TICK_MS: u64 = 1_000;
+
+/// How long the flash may take to seal and sync when the daemon is told to stop, in milliseconds.
+pub const SHUTDOWN_MS_MAX: u64 = 1_700;
+
+/// A stream that broke off is taken for ended, and its playlist closed, after this long, in milliseconds.
+///
+/// Long enough for a camera to come back, so that players wait for it instead of giving up.
+pub const BROKEN_STREAM_MS_MAX: u64 = 30_000;
+
+// ---- Time ----
+
+/// No moment before 2026-01-01 is believed: a box without a battery-backed clock starts in 1970 or at its last shutdown.
+pub const PLAUSIBLE_UNIX_SECS_MIN: u64 = 1_767_225_600;
+
+/// How far a header-signed request's clock may be off, in seconds (OSS: 15 minutes).
+pub const SIGNATURE_SKEW_SECS_MAX: u64 = 900;
+
+/// Longest life of a V4-signed URL, in seconds (OSS: seven days). One that asks for more is refused.
+pub const V4_EXPIRES_SECS_MAX: u64 = 604_800;
+
+// ---- The configuration ----
+
+/// Longest configuration file, in bytes: a thousand channels fit. A longer one is refused unread.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;
+
+/// Access keys that are valid at a time. Rotation needs two; every signature is looked up among them. More are refused.
+pub const ACCESS_KEYS_MAX: usize = 64;
+
+/// Longest AccessKeyId and longest AccessKeySecret, in bytes. OSS's have 30 at most; a longer one is refused.
+pub const ACCESS_KEY_BYTES_MAX: usize = 128;
+
+/// Buckets. More are refused.
+pub const BUCKETS_MAX: usize = 256;
+
+/// LiveChannels in all buckets together, those that PutLiveChannel may create included. More are refused.
+pub const CHANNELS_MAX: u32 = 1024;
+
+/// Publishers that a configuration may ask for: one for each channel. More are refused.
+pub const PUBLISHERS_MAX: u32 = CHANNELS_MAX;
+
+/// Viewers that a configuration may ask for: file descriptors are counted in 16 bits on more than one system. More are refused.
+pub const VIEWERS_MAX: u32 = 60_000;
+
+/// Largest ring, in bytes: two days at 50 Mbit/s; sums of them stay far below 2^63. A larger one is refused.
+pub const RING_BYTES_MAX: u64 = 1 << 40;
+
+/// Addresses to listen on, of each kind. More are refused.
+pub const LISTEN_ADDRESSES_MAX: usize = 16;
+
+/// Host names of one bucket. More are refused.
+pub const BUCKET_HOSTS_MAX: usize = 32;
+
+/// Referer patterns in one list. Every request is matched against all of them. More are refused.
+pub const REFERER_PATTERNS_MAX: usize = 128;
+
+/// Longest Referer pattern, origin or header name in the configuration, in bytes. A longer one is refused.
+pub const PATTERN_BYTES_MAX: usize = 256;
+
+/// CORS rules of one bucket (OSS: ten). More are refused.
+pub const CORS_RULES_MAX: usize = 10;
+
+/// Origins, methods or headers in one CORS rule. More are refused.
+pub const CORS_VALUES_MAX: usize = 32;
+
+/// Smallest and largest erase block that a ring is aligned to, in bytes. SD cards have 4 MiB, NOR flash 4 KiB. Others are refused.
+pub const FLASH_BLOCK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
+
+// ---- Memory as a sum ----
+
+/// RTMP connections that have not published yet. One more takes the place of the oldest.
+pub const RTMP_WAITING_MAX: usize = 16;
+
+/// Request heads that are half received at a time; whole ones need no room of their own.
+///
+/// One more takes the place of the oldest, which is answered 408.
+pub const HTTP_HEADS_HELD_MAX: usize = 32;
+
+/// Request bodies that are being received at a time. One more is answered 503.
+pub const HTTP_BODIES_HELD_MAX: usize = 4;
+
+/// Playlists, XML and pages that wait for their readers to take them, in bytes, all connections together.
+///
+/// Above it the next one is answered 503.
+pub const HTTP_TEXT_BYTES_HELD_MAX: usize = 4 << 20;
+
+/// Code and static data that are resident, the stacks of both threads, and what the allocator keeps, in bytes.
+const PROGRAM_BYTES: u64 = 4 << 20;
+
+/// State of one RTMP connection beside its buffers, in bytes.
+const RTMP_SESSION_BYTES: u64 = 8 << 10;
+
+/// State of one HTTP connection that holds no request, in bytes.
+const HTTP_CONNECTION_BYTES: u64 = 2 << 10;
+
+/// State of one channel beside its ring's index: names, counters, its last ten publishers, one index page. In bytes.
+const CHANNEL_BYTES: u64 = 8 << 10;
+
+/// State of one DEFLATE compressor (RFC 1951), which all playlists share, in bytes.
+const DEFLATE_BYTES: u64 = 384 << 10;
+
+/// What of a configuration costs memory.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Load {
+    /// Publishers at a time.
+    pub publishers: u64,
+    /// HTTP connections at a time.
+    pub viewers: u64,
+    /// Channels, those that PutLiveChannel may create included.
+    pub channels: u64,
+    /// Records in the indexes of all their rings, in bytes.
+    pub index_bytes: u64,
+}
+
+/// One owner's part of the memory.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BudgetLine {
+    /// Who holds it.
+    pub owner: &'static str,
+    /// How much, in bytes.
+    pub bytes: u64,
+    /// How it is computed.
+    pub how: String,
+}
+
+/// Memory as a sum.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Budget {
+    /// One line per owner.
+    pub lines: Vec<BudgetLine>,
+    /// Their sum, in bytes.
+    pub total_bytes: u64,
+}
+
+/// The most memory that a load can take.
+pub fn memory_budget(load: &Load) -> Budget {
+    let Load { publishers, viewers, channels, index_bytes } = *load;
+    let small_messages = SMALL_MESSAGES_HELD_MAX * SMALL_MESSAGE_BYTES_MAX;
+    let rtmp = small_messages as u64 + RTMP_OUTPUT_BYTES_MAX as u64 + RTMP_SESSION_BYTES;
+    let media = AUDIO_PES_BYTES_MAX
+        + ACCESS_UNIT_PREFIX_BYTES_MAX
+        + AVC_CONFIG_BYTES_MAX
+        + AUDIO_CONFIG_BYTES_MAX;
+    let http_held = HTTP_HEADS_HELD_MAX * HTTP_HEAD_BYTES_MAX
+        + HTTP_BODIES_HELD_MAX * HTTP_BODY_BYTES_MAX
+        + HTTP_TEXT_BYTES_HELD_MAX;
+    let kib = |bytes: u64| format!("{} KiB", bytes.div_ceil(1 << 10));
+    let mut lines = vec![BudgetLine {
+        owner: "program",
+        bytes: PROGRAM_BYTES,
+        how: "code, stacks, allocator".to_owned(),
+    }];
+    let mut each = |owner, count: u64, of: &str, bytes: u64| {
+        let how = format!("{count} {of} × {}", kib(bytes));
+        lines.push(BudgetLine { owner, bytes: count.saturating_mul(bytes), how });
+    };
+    let write_buffers = publishers.saturating_mul(WRITE_BUFFERS_PER_PUBLISHER as u64);
+    each("flash writes", write_buffers, "buffers", WRITE_BYTES as u64);
+    each("RTMP", publishers.saturating_add(RTMP_WAITING_MAX as u64), "connections", rtmp);
+    each("media", publishers, "publishers", media as u64);
+    each("channels", channels, "channels", CHANNEL_BYTES);
+    each("HTTP", viewers, "viewers", HTTP_CONNECTION_BYTES);
+    lines.push(BudgetLine {
+        owner: "ring indexes",
+        bytes: index_bytes,
+        how: format!("one record per {} of ring", kib(INDEXED_SEGMENT_BYTES)),
+    });
+    lines.push(BudgetLine {
+        owner: "requests, answers",
+        bytes: http_held as u64,
+        how: format!(
+            "{HTTP_HEADS_HELD_MAX} heads × {}, {HTTP_BODIES_HELD_MAX} bodies × {}, {} of text",
+            kib(HTTP_HEAD_BYTES_MAX as u64),
+            kib(HTTP_BODY_BYTES_MAX as u64),
+            kib(HTTP_TEXT_BYTES_HELD_MAX as u64),
+        ),
+    });
+    lines.push(BudgetLine {
+        owner: "shared scratch",
+        bytes: 2 * SCRATCH_BYTES as u64 + PLAYLIST_BYTES_MAX as u64 + DEFLATE_BYTES,
+        how: format!(
+            "socket and flash {} each, one playlist {}, DEFLATE {}",
+            kib(SCRATCH_BYTES as u64),
+            kib(PLAYLIST_BYTES_MAX as u64),
+            kib(DEFLATE_BYTES),
+        ),
+    });
+    let total_bytes = lines.iter().fold(0, |sum: u64, line| sum.saturating_add(line.bytes));
+    Budget { lines, total_bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_the_sum_of_its_lines_and_grows_with_every_part_of_the_load() {
+        let one = Load { publishers: 1, viewers: 1, channels: 1, index_bytes: 1 };
+        let base = memory_budget(&one);
+        assert_eq!(base.total_bytes, base.lines.iter().map(|line| line.bytes).sum::<u64>());
+        for more in [
+            Load { publishers: 2, ..one },
+            Load { viewers: 2, ..one },
+            Load { channels: 2, ..one },
+            Load { index_bytes: 2, ..one },
+        ] {
+            assert!(memory_budget(&more).total_bytes > base.total_bytes, "{more:?}");
+        }
+    }
+
+    #[test]
+    fn a_load_beyond_all_memory_does_not_wrap_to_a_small_budget() {
+        let huge = Load {
+            publishers: u64::MAX,
+            viewers: u64::MAX,
+            channels: u64::MAX,
+            index_bytes: u64::MAX,
+        };
+        assert_eq!(memory_budget(&huge).total_bytes, u64::MAX);
+    }
+
+    #[test]
+    fn the_default_load_fits_the_default_memory() {
+        let load = Load { publishers: 16, viewers: 128, channels: 16, index_bytes: 16 << 17 };
+        assert!(memory_budget(&load).total_bytes < 48 << 20);
+    }
+}

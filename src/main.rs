@@ -1,0 +1,46 @@
+//! The command line. Everything it runs is in the library.
+
+use std::{env, io::Write, process::ExitCode};
+
+use sluicegate::shell::{
+    args::{self, Command},
+    commands,
+};
+
+fn main() -> ExitCode {
+    let command = match args::parse(env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => return fail(&error, 2),
+    };
+    let result = match command {
+        Command::Serve { config } => commands::serve(&config),
+        #[cfg(feature = "demo")]
+        Command::Demo { http, rtmp } => commands::demo(http, rtmp),
+        #[cfg(not(feature = "demo"))]
+        Command::Demo { .. } => Err((
+            String::from("this build has no demonstration: build it with the feature `demo`"),
+            2,
+        )),
+        Command::Check { config } => commands::check(&config),
+        Command::Sign(sign) => commands::sign(&sign),
+        Command::Store { is_verify, config } => commands::store(is_verify, &config),
+        Command::Version => Ok(format!("sluicegate {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Help => Ok(String::from(args::HELP)),
+    };
+    match result {
+        Ok(text) => {
+            // A reader that has gone, as `| head` does, wants no more and no complaint.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err((error, code)) => fail(&error, code),
+    }
+}
+
+fn fail(error: &str, code: u8) -> ExitCode {
+    let mut stderr = std::io::stderr();
+    for line in error.lines() {
+        let _ = writeln!(stderr, "sluicegate: {line}");
+    }
+    ExitCode::from(code)
+}

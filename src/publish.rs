@@ -1,0 +1,133 @@
+//! A publish command → the channel that it may publish to, or the words that tell its encoder why not.
+//!
+//! The RTMP counterpart of [`respond`](crate::http::respond): one way through, and the gate stands in it.
+
+use std::net::SocketAddr;
+
+use crate::{
+    access::{self, GateTime, Policy, PublishAsk, Refusal},
+    channel::{
+        Channels, NotOpen, SharedChannel,
+        live::{Publisher, PublisherId, Refused},
+    },
+    config::Config,
+    http::address::bucket_of_host,
+    query::{Query, decode_path},
+    rtmp::{Publish, PublishRefusal},
+    store::buffer::BufferPool,
+    units::Now,
+};
+
+/// Why a publisher is not let in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NotAdmitted {
+    /// The code that encoders look for.
+    pub kind: PublishRefusal,
+    /// What the encoder shows: OSS's code, and a sentence.
+    pub description: String,
+    /// For the log: what to do about it. Nothing of the query is in it.
+    pub advice: String,
+}
+
+/// Lets a publisher in.
+pub fn publish(
+    request: &Publish<'_>,
+    peer: SocketAddr,
+    config: &Config,
+    channels: &Channels,
+    pool: &mut BufferPool,
+    gate_time: GateTime,
+    now: Now,
+) -> Result<(SharedChannel, PublisherId), NotAdmitted> {
+    let address = request.address();
+    let bad_name = |code: &str, message: String| NotAdmitted {
+        kind: PublishRefusal::BadName,
+        advice: message.clone(),
+        description: format!("{code}: {message}"),
+    };
+    let (bucket, app) = match bucket_of_host(config, &address.host) {
+        Some(bucket) => (bucket, address.folder.as_str()),
+        None => {
+            let (name, app) = address.folder.split_once('/').unwrap_or((&address.folder, ""));
+            let bucket = config.buckets.iter().find(|bucket| bucket.name == name);
+            let found = bucket.ok_or_else(|| bad_name("NoSuchBucket", format!("there is no bucket {name:?}: the address is rtmp://HOST/BUCKET/live/CHANNEL")));
+            (found?, app)
+        }
+    };
+    if app != "live" {
+        let why =
+            format!("the app is {app:?}, not live: the address is rtmp://HOST/BUCKET/live/CHANNEL");
+        return Err(bad_name("InvalidArgument", why));
+    }
+    // librtmp decodes the name before it sends it, so a `+` of a signature arrives as it is; nobody sends one for a space here.
+    let raw = address.query.replace('+', "%2B");
+    let query =
+        Query::parse(&raw).map_err(|error| bad_name("InvalidArgument", error.to_string()))?;
+    // The SDKs put the name into the URL as it is; some encoders escape it.
+    let as_it_came = channels.find(&bucket.name, &address.channel);
+    let decoded = decode_path(&address.channel);
+    let found = as_it_came.or_else(|| channels.find(&bucket.name, decoded.as_deref()?));
+    let name = found.map(|channel| channel.borrow().config.name.clone());
+    // The gate comes first: who may not publish does not learn which channels there are.
+    let ask = PublishAsk { channel: name.as_deref().unwrap_or(&address.channel), query: &query };
+    let grant = access::admit_publish(&ask, &Policy::new(config, Some(bucket)), gate_time)
+        .map_err(denied)?;
+    let Some(channel) = found else {
+        let why =
+            format!("there is no LiveChannel {:?} in bucket {}", address.channel, bucket.name);
+        return Err(bad_name("NoSuchLiveChannel", why));
+    };
+    let publisher = Publisher {
+        peer,
+        encoder: request.encoder.to_owned(),
+        is_signed: grant.is_signed(),
+        playlist_name: playlist_name(&query).map_err(|error| bad_name("InvalidArgument", error))?,
+    };
+    let id =
+        channel.borrow_mut().publish(publisher, pool, now).map_err(|not_open| match not_open {
+            NotOpen::Refused(Refused::Disabled) => {
+                let (kind, why) =
+                    (PublishRefusal::Denied, String::from("the LiveChannel is disabled"));
+                NotAdmitted {
+                    kind,
+                    description: format!("LiveChannelDisabled: {why}"),
+                    advice: why,
+                }
+            }
+            NotOpen::Refused(busy @ Refused::Busy(_)) => {
+                bad_name("ChannelStillLive", busy.to_string())
+            }
+            NotOpen::NotReady(_) => {
+                let why = not_open.to_string();
+                NotAdmitted {
+                    kind: PublishRefusal::Rejected,
+                    description: format!("ServiceUnavailable: {why}"),
+                    advice: why,
+                }
+            }
+        })?;
+    Ok((channel.clone(), id))
+}
+
+/// The playlist name that a publish URL asks for, checked as PutLiveChannel checks one.
+fn playlist_name(query: &Query<'_>) -> Result<Option<String>, String> {
+    let Some(name) = query.first("playlistName").filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let is_fine = (6..=128).contains(&name.len()) && name.ends_with(".m3u8") && !name.contains('/');
+    if is_fine {
+        Ok(Some(name.to_owned()))
+    } else {
+        Err(String::from(
+            "playlistName must have 6 to 128 bytes, end with .m3u8 and contain no slash",
+        ))
+    }
+}
+
+fn denied(refusal: Refusal) -> NotAdmitted {
+    NotAdmitted {
+        kind: PublishRefusal::Denied,
+        description: format!("{}: {}", refusal.code(), refusal.message()),
+        advice: refusal.advice().to_owned(),
+    }
+}

@@ -1,0 +1,521 @@
+//! What all connections share on the one engine thread: the configuration in force, the channels, the flash thread's
+//! queue, and the seats that bound how many there may be.
+
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    collections::HashMap,
+    fs::File,
+    net::SocketAddr,
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+};
+
+use smol_str::SmolStr;
+use tokio::sync::{
+    Notify,
+    mpsc::{UnboundedReceiver, unbounded_channel},
+    oneshot,
+};
+
+use crate::{
+    access::GateTime,
+    channel::{Channel, Channels, SharedChannel, live::PublisherId, recorder::Job},
+    config::{Config, Durability, LiveChannel, Status, diff, rings},
+    http::{
+        request::Request,
+        respond::{World, respond},
+        response::{RequestId, Response},
+    },
+    limits::{RTMP_WAITING_MAX, SCRATCH_BYTES, WRITE_BUFFERS_PER_PUBLISHER},
+    publish::{self, NotAdmitted},
+    rtmp::Publish,
+    shell::{
+        clock::Clock,
+        files,
+        flash::{Event, FlashThread, Job as FlashJob, Open, RingId},
+    },
+    store::buffer::BufferPool,
+    units::{Now, UnixSecs},
+};
+
+/// The engine. One per process, shared by all connections on one thread.
+pub(super) struct Engine {
+    clock: Clock,
+    /// Part of request ids: differs from run to run.
+    run: u32,
+    requests: Cell<u64>,
+    config: RefCell<Rc<Config>>,
+    channels: RefCell<Channels>,
+    files: RefCell<HashMap<u32, Arc<File>>>,
+    last_id: Cell<u32>,
+    pool: RefCell<BufferPool>,
+    /// `None` once the daemon stops.
+    flash: RefCell<Option<FlashThread>>,
+    loads: RefCell<HashMap<(u32, u64), Vec<oneshot::Sender<bool>>>>,
+    scratch: RefCell<Box<[u8]>>,
+    viewers: Rc<Seats>,
+    encoders: Rc<Seats>,
+    /// Segments were retired: who sends one looks whether it is still there.
+    pub(super) retired: Notify,
+    /// A publisher lost its channel: all look whether it was them.
+    pub(super) cut: Notify,
+}
+
+impl Engine {
+    /// Starts the flash thread, and has every ring opened or made.
+    pub(super) fn start(config: Config) -> Result<(Rc<Self>, UnboundedReceiver<Event>), String> {
+        let clock = Clock::start();
+        let store = &config.store.path;
+        std::fs::create_dir_all(store).map_err(|error| {
+            format!("cannot make the store's folder {}: {error}", store.display())
+        })?;
+        let (tell, events) = unbounded_channel();
+        let flash = FlashThread::start(clock, tell)
+            .map_err(|error| format!("the flash thread cannot start: {error}"))?;
+        let (publishers, viewers) =
+            (config.limits.publishers as usize, config.limits.viewers as usize);
+        let [.., a, b, c, d] = clock.now().wall.0.to_be_bytes();
+        let engine = Rc::new(Self {
+            clock,
+            run: u32::from_be_bytes([a, b, c, d]),
+            requests: Cell::new(0),
+            channels: RefCell::default(),
+            files: RefCell::default(),
+            last_id: Cell::new(0),
+            pool: RefCell::new(BufferPool::new(publishers * WRITE_BUFFERS_PER_PUBLISHER)),
+            flash: RefCell::new(Some(flash)),
+            loads: RefCell::default(),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
+            viewers: Seats::new(viewers),
+            encoders: Seats::new(publishers + RTMP_WAITING_MAX),
+            retired: Notify::new(),
+            cut: Notify::new(),
+            config: RefCell::new(Rc::new(config)),
+        });
+        let config = engine.config();
+        for (bucket, channel) in config.live_channels() {
+            engine.add(&bucket.name, channel);
+        }
+        Ok((engine, events))
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> Rc<Config> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// What the time is.
+    pub(super) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The buffer that everybody reads into. Nobody keeps it over a wait.
+    pub(super) fn scratch(&self) -> RefMut<'_, Box<[u8]>> {
+        self.scratch.borrow_mut()
+    }
+
+    /// The write buffers.
+    pub(super) fn pool(&self) -> RefMut<'_, BufferPool> {
+        self.pool.borrow_mut()
+    }
+
+    /// A seat for one more HTTP connection, if there is one.
+    pub(super) fn take_viewer_seat(&self) -> Option<Seat> {
+        Seats::take(&self.viewers)
+    }
+
+    /// A seat for one more RTMP connection, if there is one.
+    pub(super) fn take_rtmp_seat(&self) -> Option<Seat> {
+        Seats::take(&self.encoders)
+    }
+
+    /// Names the next request.
+    pub(super) fn next_request_id(&self) -> RequestId {
+        let number = self.requests.get() + 1;
+        self.requests.set(number);
+        RequestId { run: self.run, number }
+    }
+
+    /// Answers a request.
+    pub(super) fn respond(&self, request: &Request<'_>) -> Response {
+        let (config, channels, now) = (self.config(), self.channels.borrow(), self.now());
+        let world = World {
+            config: &config,
+            channels: &channels,
+            now,
+            gate_time: self.gate_time(now, &channels),
+            request_id: self.next_request_id(),
+        };
+        respond(request, &world)
+    }
+
+    /// Lets a publisher in, or says why not.
+    pub(super) fn publish(
+        &self,
+        request: &Publish<'_>,
+        peer: SocketAddr,
+    ) -> Result<(SharedChannel, PublisherId), NotAdmitted> {
+        let (config, channels, now) = (self.config(), self.channels.borrow(), self.now());
+        let publishers =
+            channels.iter().filter(|channel| channel.borrow().session().is_some()).count();
+        if publishers >= config.limits.publishers as usize {
+            let why = String::from("limits.publishers is reached");
+            let kind = crate::rtmp::PublishRefusal::Rejected;
+            return Err(NotAdmitted {
+                kind,
+                description: format!("ServiceUnavailable: {why}"),
+                advice: why,
+            });
+        }
+        self.pool().allow((publishers + 1) * WRITE_BUFFERS_PER_PUBLISHER);
+        let gate_time = self.gate_time(now, &channels);
+        let admitted =
+            publish::publish(request, peer, &config, &channels, &mut self.pool(), gate_time, now);
+        // A publisher that was replaced finds out for itself.
+        self.cut.notify_waiters();
+        admitted
+    }
+
+    /// The time that signatures are measured by: no store has seen a later one.
+    fn gate_time(&self, now: Now, channels: &Channels) -> GateTime {
+        let newest = channels.iter().filter_map(|channel| channel.borrow().newest_end()).max();
+        GateTime::new(now.wall.as_secs(), newest.map_or(UnixSecs(0), |end| end.as_secs()))
+    }
+
+    // ---- Flash ----
+
+    /// Hands what a channel has to write to the flash thread.
+    pub(super) fn dispatch(&self, channel: &SharedChannel) {
+        let mut channel = channel.borrow_mut();
+        let id = channel.id;
+        if channel.take_retired() {
+            self.retired.notify_waiters();
+        }
+        for job in channel.take_jobs() {
+            let job = match job {
+                Job::Write(write) => FlashJob::Write(RingId(id), write),
+                Job::Seal(seal) => FlashJob::Seal(RingId(id), seal),
+            };
+            // Buffers and seals in flight are bounded by themselves, far below what the queue holds.
+            if let Err(FlashJob::Write(_, write)) = self.submit(job) {
+                self.pool().give(write.buffer);
+            }
+        }
+    }
+
+    /// Makes sure that a segment can be sent without waiting for the flash. `false`: it is damaged or gone.
+    pub(super) async fn warm(&self, channel: &SharedChannel, sequence: u64) -> bool {
+        let waiting = {
+            let channel = channel.borrow();
+            let Some(recorder) = channel.recorder() else { return false };
+            if recorder.is_warm(sequence, self.now().mono) {
+                return true;
+            }
+            let Some(record) = recorder.ring().record(sequence).copied() else { return false };
+            let (tell, told) = oneshot::channel();
+            let mut loads = self.loads.borrow_mut();
+            let name = (channel.id, sequence);
+            if !loads.contains_key(&name)
+                && self.submit(FlashJob::Load(RingId(channel.id), record)).is_err()
+            {
+                return false;
+            }
+            loads.entry(name).or_default().push(tell);
+            told
+        };
+        waiting.await.unwrap_or(false)
+    }
+
+    /// The file of a channel's ring.
+    pub(super) fn file(&self, id: u32) -> Option<Arc<File>> {
+        self.files.borrow().get(&id).cloned()
+    }
+}
+
+/// What only the shell calls.
+impl Engine {
+    fn next_id(&self) -> u32 {
+        self.last_id.update(|id| id + 1);
+        self.last_id.get()
+    }
+
+    fn submit(&self, job: FlashJob) -> Result<(), FlashJob> {
+        match &*self.flash.borrow() {
+            Some(flash) => flash.submit(job),
+            None => Err(job),
+        }
+    }
+
+    /// Adds a channel and has its ring opened or made.
+    fn add(&self, bucket: &SmolStr, channel: &LiveChannel) {
+        let config = self.config();
+        let id = self.next_id();
+        let mut added = Channel::new(id, bucket.clone(), channel.clone());
+        if let Err(why) = self.open(&config, &added) {
+            tracing::error!(channel = added.name(), "{why}");
+            added.failed_to_open(why);
+        }
+        self.channels.borrow_mut().push(Rc::new(RefCell::new(added)));
+    }
+
+    fn open(&self, config: &Config, channel: &Channel) -> Result<(), String> {
+        let LiveChannel { ring_bytes, frag_count, .. } = channel.config;
+        let path = files::ring_path(config, &channel.bucket, &channel.config.name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        }
+        let open = Open {
+            id: RingId(channel.id),
+            path,
+            name: channel.name(),
+            geometry: rings::geometry(&config.store, ring_bytes, frag_count)
+                .map_err(|error| error.to_string())?,
+            is_relaxed: config.store.durability == Durability::Relaxed,
+        };
+        self.submit(FlashJob::Open(Box::new(open)))
+            .map_err(|_| String::from("the flash thread has too much to do"))
+    }
+
+    /// Takes what the flash thread tells, for as long as it lives.
+    pub(super) async fn listen(self: Rc<Self>, mut events: UnboundedReceiver<Event>) {
+        while let Some(event) = events.recv().await {
+            self.take(event);
+        }
+    }
+
+    fn take(&self, event: Event) {
+        let now = self.now();
+        let channel = |id: RingId| self.channels.borrow().by_id(id.0).cloned();
+        match event {
+            Event::Written { buffer, .. } => self.pool().give(buffer),
+            Event::Sealed { id, sequence } => {
+                if let Some(channel) = channel(id) {
+                    channel.borrow_mut().sealed(sequence, now);
+                    self.dispatch(&channel);
+                }
+            }
+            Event::Failed { id, error } => {
+                if let Some(channel) = channel(id) {
+                    tracing::error!(
+                        channel = channel.borrow().name(),
+                        "{error}; segments that were not synced are lost"
+                    );
+                    if let Some(recorder) = channel.borrow_mut().recorder_mut() {
+                        recorder.fail(error.synced_below, &mut self.pool());
+                    }
+                    self.dispatch(&channel);
+                }
+            }
+            Event::Loaded { id, sequence, outcome } => {
+                if let Some(channel) = channel(id) {
+                    match &outcome {
+                        Ok(()) => {
+                            if let Some(recorder) = channel.borrow_mut().recorder_mut() {
+                                recorder.loaded(sequence, now.mono);
+                            }
+                        }
+                        Err(error) => tracing::warn!(
+                            channel = channel.borrow().name(),
+                            sequence,
+                            "segment not sent: {error}"
+                        ),
+                    }
+                }
+                for waiting in self.loads.borrow_mut().remove(&(id.0, sequence)).unwrap_or_default()
+                {
+                    let _ = waiting.send(outcome.is_ok());
+                }
+            }
+            Event::Opened { id, ring, file, damaged_pages, dropped } => {
+                let Some(channel) = channel(id) else { return };
+                self.files.borrow_mut().insert(id.0, file);
+                let segments = ring.history().len();
+                channel.borrow_mut().opened(*ring, now);
+                let name = channel.borrow().name();
+                tracing::info!(channel = name, segments, "the ring is open");
+                if damaged_pages + dropped > 0 {
+                    tracing::warn!(
+                        channel = name,
+                        "the power went, or the daemon was killed, in the middle of a write: {dropped} segments that were never \
+                         listed and {damaged_pages} index pages at the end of the ring are not whole and do not count"
+                    );
+                }
+            }
+            Event::Making { id, percent } => {
+                if let Some(channel) = channel(id) {
+                    tracing::info!(
+                        channel = channel.borrow().name(),
+                        "the ring is being made: {percent} % done"
+                    );
+                    channel.borrow_mut().opening(percent);
+                }
+            }
+            Event::OpenFailed { id, error } => {
+                if let Some(channel) = channel(id) {
+                    let config = self.config();
+                    let (bucket, name) =
+                        (channel.borrow().bucket.clone(), channel.borrow().config.name.clone());
+                    let why = format!(
+                        "ring {}: {error}",
+                        files::ring_path(&config, &bucket, &name).display()
+                    );
+                    tracing::error!(channel = channel.borrow().name(), "{why}");
+                    channel.borrow_mut().failed_to_open(why);
+                }
+            }
+            Event::Closed { id, outcome } => {
+                if let Err(error) = outcome {
+                    tracing::warn!("ring {} was not left in order: {error}", id.0);
+                }
+            }
+            Event::Removed { id, outcome } => {
+                if let Err(error) = outcome {
+                    tracing::warn!("ring {} was not removed: {error}", id.0);
+                }
+            }
+        }
+    }
+
+    /// What only time changes: buffers that nobody needs go back to the system.
+    pub(super) fn tick(&self) {
+        let publishers = self
+            .channels
+            .borrow()
+            .iter()
+            .filter(|channel| channel.borrow().session().is_some())
+            .count();
+        self.pool().allow(publishers * WRITE_BUFFERS_PER_PUBLISHER);
+    }
+
+    /// Reads the configuration again. A bad one changes nothing; publishers of unchanged channels stay.
+    pub(super) fn reload(&self, file: &Path) {
+        let (mut new, warnings) = match files::load(file) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                for problem in problems.lines() {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!(
+                    "the configuration was not reloaded: the one before stays in force"
+                );
+                return;
+            }
+        };
+        let old = self.config();
+        let diff = diff::diff(&old, &new);
+        for key in &diff.needs_restart {
+            tracing::warn!("{key} has changed: that takes a restart");
+        }
+        new.listen = old.listen.clone();
+        new.store = old.store.clone();
+        new.limits = old.limits;
+        if let Err(error) = files::check_room(&new) {
+            tracing::error!(
+                "{error}; the configuration was not reloaded: the one before stays in force"
+            );
+            return;
+        }
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let new = Rc::new(new);
+        *self.config.borrow_mut() = Rc::clone(&new);
+        for path in &diff.removed {
+            self.remove(&path.bucket, &path.channel);
+        }
+        for path in diff.changed.iter().chain(&diff.added) {
+            let found = new.live_channels().find(|(bucket, channel)| {
+                bucket.name == path.bucket && channel.name == path.channel
+            });
+            let Some((bucket, channel)) = found else { continue };
+            let is_same_ring = |running: &SharedChannel| {
+                running.borrow().config.ring_bytes == channel.ring_bytes
+                    && running.borrow().config.frag_count == channel.frag_count
+            };
+            let running = self.channels.borrow().find(&bucket.name, &channel.name).cloned();
+            match running {
+                Some(running) if is_same_ring(&running) => {
+                    if channel.status == Status::Disabled {
+                        running.borrow_mut().cut(&mut self.pool(), self.now());
+                    }
+                    running.borrow_mut().configure(channel.clone());
+                    self.dispatch(&running);
+                }
+                Some(_) => {
+                    self.remove(&bucket.name, &channel.name);
+                    self.add(&bucket.name, channel);
+                }
+                None => self.add(&bucket.name, channel),
+            }
+        }
+        self.cut.notify_waiters();
+        tracing::info!(
+            unchanged = diff.unchanged.len(),
+            changed = diff.changed.len(),
+            added = diff.added.len(),
+            removed = diff.removed.len(),
+            "the configuration is reloaded"
+        );
+    }
+
+    /// Leaves a channel. Its ring's file stays: what was recorded is the user's.
+    fn remove(&self, bucket: &str, name: &str) {
+        let found = self.channels.borrow().find(bucket, name).cloned();
+        let Some(channel) = found else { return };
+        channel.borrow_mut().cut(&mut self.pool(), self.now());
+        self.dispatch(&channel);
+        let id = channel.borrow().id;
+        self.channels.borrow_mut().retain(|other| !Rc::ptr_eq(other, &channel));
+        self.files.borrow_mut().remove(&id);
+        if self.submit(FlashJob::Close(RingId(id))).is_err() {
+            tracing::warn!(
+                channel = channel.borrow().name(),
+                "the ring stays open: the flash thread has too much to do"
+            );
+        }
+        self.retired.notify_waiters();
+    }
+
+    /// Seals what is open, and hands out the flash thread, which closes every ring when it is stopped.
+    pub(super) fn stop(&self) -> Option<FlashThread> {
+        for channel in self.channels.borrow().iter() {
+            channel.borrow_mut().cut(&mut self.pool(), self.now());
+            self.dispatch(channel);
+        }
+        self.cut.notify_waiters();
+        self.flash.borrow_mut().take()
+    }
+}
+
+/// How many there may be of something.
+#[derive(Debug)]
+struct Seats {
+    max: usize,
+    taken: Cell<usize>,
+}
+
+/// One of them, free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Seat(Rc<Seats>);
+
+impl Seats {
+    fn new(max: usize) -> Rc<Self> {
+        Rc::new(Self { max, taken: Cell::new(0) })
+    }
+
+    fn take(seats: &Rc<Self>) -> Option<Seat> {
+        if seats.taken.get() >= seats.max {
+            return None;
+        }
+        seats.taken.update(|taken| taken + 1);
+        Some(Seat(Rc::clone(seats)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.taken.update(|taken| taken - 1);
+    }
+}

@@ -1,0 +1,88 @@
+//! The configuration file, the secrets it names, and the room on the flash.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    check::check_flash,
+    config::{AccessKey, Config, problem::Warning},
+    limits::{ACCESS_KEY_BYTES_MAX, CONFIG_BYTES_MAX},
+};
+
+/// Reads and checks the configuration. An error is a text of one problem a line.
+pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
+    let text = read(path, CONFIG_BYTES_MAX)
+        .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let secrets = |name: &Path| secret(name, folder);
+    Config::parse(&text, &path.display().to_string(), &secrets)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// Reads a secret: an absolute path as it is, another one among systemd's credentials, then beside the configuration.
+fn secret(name: &Path, folder: &Path) -> io::Result<String> {
+    let credentials =
+        env::var_os("CREDENTIALS_DIRECTORY").map(|folder| PathBuf::from(folder).join(name));
+    let path = credentials.filter(|path| path.exists()).unwrap_or_else(|| folder.join(name));
+    let text = read(&path, ACCESS_KEY_BYTES_MAX + 2)?;
+    Ok(text.trim().to_owned())
+}
+
+fn read(path: &Path, bytes_max: usize) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(bytes_max as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > bytes_max {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {bytes_max} bytes"),
+        ));
+    }
+    Ok(text)
+}
+
+/// The key that signs for the box itself: the named one, or the first.
+pub fn signing_key<'c>(config: &'c Config, id: Option<&str>) -> Result<&'c AccessKey, String> {
+    let mut keys = config.access_keys.iter();
+    match id {
+        Some(id) => keys
+            .find(|key| key.id == id)
+            .ok_or_else(|| format!("there is no access key {id:?} in the configuration")),
+        None => keys.next().ok_or_else(|| {
+            String::from("there is no access key in the configuration: add an [[access_key]]")
+        }),
+    }
+}
+
+/// Where the ring of a channel is kept. Names keep to letters that every file system has.
+pub fn ring_path(config: &Config, bucket: &str, channel: &str) -> PathBuf {
+    let mut name = String::new();
+    crate::query::encode(channel, &mut name);
+    config.store.path.join(bucket).join(name + ".ring")
+}
+
+/// Bytes that the rings may have: what is free where they are, and what they have already. `None`: it cannot be told.
+pub fn available_flash(config: &Config) -> Option<u64> {
+    let mut folder = config.store.path.as_path();
+    while !folder.exists() {
+        folder = folder.parent()?;
+    }
+    let space = rustix::fs::statvfs(folder).ok()?;
+    let held = config.live_channels().filter_map(|(bucket, channel)| {
+        std::fs::metadata(ring_path(config, &bucket.name, &channel.name))
+            .ok()
+            .map(|file| file.len())
+    });
+    Some(space.f_bavail * space.f_frsize + held.sum::<u64>())
+}
+
+/// Checks that the flash has room for the rings.
+pub fn check_room(config: &Config) -> Result<(), String> {
+    match available_flash(config) {
+        Some(bytes) => check_flash(config, bytes).map_err(|error| error.to_string()),
+        None => Ok(()),
+    }
+}

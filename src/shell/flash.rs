@@ -1,0 +1,421 @@
+//! The one thread that touches flash: jobs in, events out.
+//!
+//! Rings are made, opened, written, sealed and read through here and nowhere else, in the order of the jobs: the engine never
+//! waits for a card. What takes long for a viewer or for a ring that is being made is cut into steps, of which
+//! one is done between two jobs, so that it holds up a camera by one step at most.
+//!
+//! The job queue is bounded; events are not, but each job has one answer, and beside those there are only
+//! [`Event::Making`], at most a hundred a ring, and [`Event::Failed`], at most one a write, seal or sync.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, TrySendError},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    clock::Clock,
+    ring_file::{self, NewRing, OpenError, RingFile},
+};
+use crate::{
+    limits::{FLASH_JOBS_MAX, FLASH_LOADS_MAX, FLASH_STEP_BYTES, WRITE_BYTES},
+    store::{
+        Record, Seal, Write,
+        buffer::Buffer,
+        geometry::{Geometry, Layout},
+        layout::Superblock,
+        recovery::{BodyCheck, BodyError},
+        ring::Ring,
+        writer::{RingWriter, WriteError},
+    },
+    units::Millis,
+};
+
+/// A ring, as the engine counts them. Not to be used again before [`Event::Closed`].
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct RingId(pub u32);
+
+/// What the flash thread is asked to do.
+#[derive(Debug)]
+pub enum Job {
+    /// Open a ring, and make it first where there is none. Answer: [`Event::Opened`] or [`Event::OpenFailed`].
+    Open(Box<Open>),
+    /// Write bytes of the open segment. Answer: [`Event::Written`].
+    Write(RingId, Write),
+    /// Put a segment into the index and sync it. Answer: [`Event::Sealed`] or [`Event::Failed`], or none to a seal
+    /// from before a failure.
+    Seal(RingId, Seal),
+    /// Read a segment into the page cache and compare it with its record. Answer: [`Event::Loaded`].
+    Load(RingId, Record),
+    /// Leave a ring. Answer: [`Event::Closed`].
+    Close(RingId),
+    /// Remove a ring's file; the ring is closed. Answer: [`Event::Removed`].
+    Remove(RingId, PathBuf),
+}
+
+/// Which ring is to be opened.
+#[derive(Debug)]
+pub struct Open {
+    /// What it will be called.
+    pub id: RingId,
+    /// Where its file is. The folder exists.
+    pub path: PathBuf,
+    /// `bucket/channel`.
+    pub name: String,
+    /// How large it is.
+    pub geometry: Geometry,
+    /// Segments may be listed before they are synced.
+    pub is_relaxed: bool,
+}
+
+/// What the flash thread answers.
+#[derive(Debug)]
+pub enum Event {
+    /// A ring is open.
+    Opened {
+        /// Which.
+        id: RingId,
+        /// Its state. From here on the engine's.
+        ring: Box<Ring>,
+        /// To send segments from.
+        file: Arc<File>,
+        /// Index pages that were torn or damaged.
+        damaged_pages: u64,
+        /// Segments at its end that were dropped, because their bytes never reached the flash whole.
+        dropped: u64,
+    },
+    /// A ring is being made where the file system cannot reserve its length at once.
+    Making {
+        /// Which.
+        id: RingId,
+        /// How far it is, in percent.
+        percent: u64,
+    },
+    /// A ring is not open.
+    OpenFailed {
+        /// Which.
+        id: RingId,
+        /// Why.
+        error: OpenError,
+    },
+    /// A buffer comes back, whether it was written or not; if not, [`Event::Failed`] says so.
+    Written {
+        /// Which ring's.
+        id: RingId,
+        /// To be given back to the pool.
+        buffer: Buffer,
+    },
+    /// A segment may be listed: [`Ring::sealed`].
+    Sealed {
+        /// Which ring's.
+        id: RingId,
+        /// Its sequence number.
+        sequence: u64,
+    },
+    /// A ring's flash failed: [`Ring::fail`]. What is sent after that is tried again.
+    Failed {
+        /// Which.
+        id: RingId,
+        /// Why, and what is lost.
+        error: WriteError,
+    },
+    /// A segment was read through.
+    Loaded {
+        /// Which ring's.
+        id: RingId,
+        /// Its sequence number.
+        sequence: u64,
+        /// Whether it may be sent. One that was retired while it was read may be found corrupt: nobody wants it any more.
+        outcome: Result<(), LoadError>,
+    },
+    /// A ring is closed; its id is free.
+    Closed {
+        /// Which.
+        id: RingId,
+        /// Whether the next start will find everything that was listed.
+        outcome: Result<(), WriteError>,
+    },
+    /// A ring's file is gone, or not.
+    Removed {
+        /// Which ring's.
+        id: RingId,
+        /// Whether it is.
+        outcome: io::Result<()>,
+    },
+}
+
+/// Why a segment may not be sent.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// Its bytes are bad.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// As many segments as may be are being read; it may be asked for again.
+    #[error("{FLASH_LOADS_MAX} segments are being read already")]
+    Busy,
+    /// The ring is not open.
+    #[error("the ring is not open")]
+    NotOpen,
+}
+
+/// The engine's end.
+#[derive(Debug)]
+pub struct FlashThread {
+    jobs: mpsc::SyncSender<Job>,
+    thread: JoinHandle<()>,
+}
+
+impl FlashThread {
+    /// Starts the thread.
+    pub fn start(clock: Clock, events: UnboundedSender<Event>) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::sync_channel(FLASH_JOBS_MAX);
+        let worker = Worker {
+            clock,
+            events,
+            rings: BTreeMap::new(),
+            tasks: VecDeque::with_capacity(FLASH_LOADS_MAX),
+            scratch: vec![0; WRITE_BYTES],
+        };
+        let thread =
+            thread::Builder::new().name("flash".into()).spawn(move || worker.run(&queue))?;
+        Ok(Self { jobs, thread })
+    }
+
+    /// Hands a job over, and never waits. A job that comes back found the queue full.
+    pub fn submit(&self, job: Job) -> Result<(), Job> {
+        self.jobs.try_send(job).map_err(|e| match e {
+            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+        })
+    }
+
+    /// Does what has been handed over, closes all rings, and ends. Returns when that is done.
+    pub fn stop(self) {
+        drop(self.jobs);
+        // A panic in there has been reported already, and ends the process in a release build.
+        let _ = self.thread.join();
+    }
+}
+
+/// The thread's end.
+struct Worker {
+    clock: Clock,
+    events: UnboundedSender<Event>,
+    rings: BTreeMap<RingId, RingWriter<RingFile>>,
+    /// What is done a step at a time, in turn.
+    tasks: VecDeque<Task>,
+    scratch: Vec<u8>,
+}
+
+enum Task {
+    Make(Box<Making>),
+    Load(Loading),
+}
+
+struct Making {
+    open: Open,
+    ring: NewRing,
+    percent: u64,
+}
+
+struct Loading {
+    id: RingId,
+    sequence: u64,
+    file: RingFile,
+    layout: Layout,
+    check: BodyCheck,
+}
+
+impl Worker {
+    fn run(mut self, queue: &mpsc::Receiver<Job>) {
+        loop {
+            let job = match self.patience() {
+                Some(patience) => queue.recv_timeout(patience),
+                None => queue.recv().map_err(RecvTimeoutError::from),
+            };
+            match job {
+                Ok(job) => self.work(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.sync_due_rings();
+            self.work_on_a_task();
+        }
+        while let Some((id, _)) = self.rings.first_key_value() {
+            self.close(*id);
+        }
+    }
+
+    /// How long to wait for a job before there is something else to do.
+    fn patience(&self) -> Option<Duration> {
+        if !self.tasks.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let due = self.rings.values().filter_map(RingWriter::sync_due).min()?;
+        Some(Duration::from_millis(due.since(self.now())))
+    }
+
+    fn work(&mut self, job: Job) {
+        match job {
+            Job::Open(open) => self.open(*open),
+            Job::Write(id, Write { epoch, position, buffer }) => {
+                let ring = self.rings.get_mut(&id);
+                let written = ring.map(|ring| ring.write(epoch, position, buffer.filled()));
+                self.tell(Event::Written { id, buffer });
+                if let Some(Err(error)) = written {
+                    self.tell(Event::Failed { id, error });
+                }
+            }
+            Job::Seal(id, seal) => {
+                let now = self.now();
+                match self.rings.get_mut(&id).map(|ring| ring.seal(&seal, now)) {
+                    Some(Ok(true)) => {
+                        self.tell(Event::Sealed { id, sequence: seal.record.sequence })
+                    }
+                    Some(Err(error)) => self.tell(Event::Failed { id, error }),
+                    Some(Ok(false)) | None => {}
+                }
+            }
+            Job::Load(id, record) => self.load(id, &record),
+            Job::Close(id) => self.close(id),
+            Job::Remove(id, path) => {
+                self.tell(Event::Removed { id, outcome: ring_file::remove(&path) });
+            }
+        }
+    }
+
+    fn open(&mut self, open: Open) {
+        let id = open.id;
+        let opened = if open.path.exists() {
+            RingFile::open(&open.path).and_then(|file| self.recover(&open, file))
+        } else {
+            self.make(open)
+        };
+        if let Err(error) = opened {
+            self.tell(Event::OpenFailed { id, error });
+        }
+    }
+
+    fn recover(&mut self, open: &Open, file: RingFile) -> Result<(), OpenError> {
+        let &Open { id, geometry, is_relaxed, .. } = open;
+        let shared = file.file();
+        let (writer, recovered) = RingWriter::open(file, geometry, &open.name, is_relaxed)?;
+        self.rings.insert(id, writer);
+        self.tell(Event::Opened {
+            id,
+            damaged_pages: recovered.damaged_pages,
+            dropped: recovered.dropped,
+            ring: Box::new(Ring::new(geometry, recovered)),
+            file: shared,
+        });
+        Ok(())
+    }
+
+    fn make(&mut self, open: Open) -> Result<(), OpenError> {
+        let superblock = Superblock::new(open.geometry.layout, &open.name);
+        let ring = NewRing::begin(&open.path, superblock.ok_or(OpenError::NameTooLong)?)?;
+        if ring.done_bytes() == ring.total_bytes() {
+            let file = ring.finish()?;
+            return self.recover(&open, file);
+        }
+        self.tasks.push_back(Task::Make(Box::new(Making { open, ring, percent: 0 })));
+        Ok(())
+    }
+
+    fn load(&mut self, id: RingId, record: &Record) {
+        let sequence = record.sequence;
+        let refused = match self.rings.get_mut(&id) {
+            None => LoadError::NotOpen,
+            Some(_) if self.tasks.len() >= FLASH_LOADS_MAX => LoadError::Busy,
+            Some(ring) => {
+                let (file, layout) = (ring.flash().clone(), ring.layout());
+                let check = BodyCheck::new(record);
+                self.tasks.push_back(Task::Load(Loading { id, sequence, file, layout, check }));
+                return;
+            }
+        };
+        self.tell(Event::Loaded { id, sequence, outcome: Err(refused) });
+    }
+
+    fn close(&mut self, id: RingId) {
+        self.tasks.retain(|task| !matches!(task, Task::Make(making) if making.open.id == id));
+        let outcome = self.rings.remove(&id).map_or(Ok(()), |mut ring| {
+            let closed = ring.close();
+            // Viewers may hold the file for a while; the lock must not outlive the ring.
+            let _ = ring.flash().unlock();
+            closed
+        });
+        self.tell(Event::Closed { id, outcome });
+    }
+
+    fn sync_due_rings(&mut self) {
+        let now = self.now();
+        for (id, ring) in &mut self.rings {
+            if let Err(error) = ring.sync_if_due(now) {
+                let _ = self.events.send(Event::Failed { id: *id, error });
+            }
+        }
+    }
+
+    fn work_on_a_task(&mut self) {
+        match self.tasks.pop_front() {
+            Some(Task::Load(loading)) => self.go_on_loading(loading),
+            Some(Task::Make(making)) => self.go_on_making(making),
+            None => {}
+        }
+    }
+
+    fn go_on_loading(&mut self, mut loading: Loading) {
+        let Loading { id, sequence, file, layout, check } = &mut loading;
+        for _ in 0..FLASH_STEP_BYTES / WRITE_BYTES {
+            let outcome = match check.step(file, layout, &mut self.scratch) {
+                Ok(false) => continue,
+                Ok(true) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+            let (id, sequence) = (*id, *sequence);
+            self.tell(Event::Loaded { id, sequence, outcome });
+            return;
+        }
+        self.tasks.push_back(Task::Load(loading));
+    }
+
+    fn go_on_making(&mut self, mut making: Box<Making>) {
+        let id = making.open.id;
+        match making.ring.step() {
+            Ok(true) => {
+                let percent = making.ring.done_bytes() * 100 / making.ring.total_bytes();
+                if percent > making.percent {
+                    making.percent = percent;
+                    self.tell(Event::Making { id, percent });
+                }
+                self.tasks.push_back(Task::Make(making));
+            }
+            Ok(false) => {
+                let Making { open, ring, .. } = *making;
+                if let Err(error) = ring.finish().and_then(|file| self.recover(&open, file)) {
+                    self.tell(Event::OpenFailed { id, error });
+                }
+            }
+            Err(error) => self.tell(Event::OpenFailed { id, error }),
+        }
+    }
+
+    fn now(&self) -> Millis {
+        self.clock.now().mono
+    }
+
+    /// Where the engine has gone there is nobody to tell.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+}

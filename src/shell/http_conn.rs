@@ -1,0 +1,299 @@
+//! One HTTP connection: socket ↔ [`respond`](crate::http::respond).
+//!
+//! An idle connection owns no buffer: it reads into one that all share, and only a request that arrives in pieces is
+//! kept. Segments go from the page cache to the socket by `sendfile`, slice by slice under a lease: when the
+//! ring gives the segment up, the connection is reset, so that nobody gets other bytes for it. Every wait has a deadline.
+
+use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+
+use rustix::{fs::sendfile, net::sockopt::set_socket_linger};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    channel::SharedChannel,
+    http::{
+        error,
+        request::{self, BodyLength},
+        response::{Body, Response},
+    },
+    limits::{
+        HTTP_BODY_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX,
+        HTTP_STALL_MS_MAX, SEND_SLICE_BYTES,
+    },
+    shell::{engine::Engine, rtmp_conn},
+    store::geometry::Extent,
+};
+
+const HEAD_TIME: Duration = Duration::from_millis(HTTP_HEAD_MS_MAX);
+const IDLE_TIME: Duration = Duration::from_millis(HTTP_IDLE_MS_MAX);
+const STALL_TIME: Duration = Duration::from_millis(HTTP_STALL_MS_MAX);
+
+/// First byte of an RTMP connection (RTMP 1.0 §5.2.2: its version). No HTTP method starts with it.
+const RTMP_VERSION: u8 = 3;
+
+/// Serves `stream` until it ends. Its first byte tells HTTP from RTMP.
+///
+/// Not cancel-safe: a response that was begun is finished, or its connection closed.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine>) {
+    let Some(seat) = engine.take_viewer_seat() else {
+        let response = Response::new(503, Body::Static(b"All viewer connections are in use.\n"))
+            .with("Retry-After", 5);
+        let _ = timeout(Duration::from_secs(1), send(&stream, &engine, response, false)).await;
+        return;
+    };
+    let mut connection =
+        Connection { stream, engine, unread: Vec::new(), has_said_continue: false };
+    match connection.run().await {
+        Ok(End::Closed) => {}
+        Ok(End::Rtmp) => {
+            drop(seat);
+            let Connection { stream, engine, unread, .. } = connection;
+            rtmp_conn::serve(stream, peer, engine, &unread).await;
+        }
+        Err(error) => tracing::debug!(%peer, %error, "a viewer's connection ended"),
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    engine: Rc<Engine>,
+    /// What has arrived of a request that is not complete. Empty and without memory while the connection idles.
+    unread: Vec<u8>,
+    /// The client that waits for it was told to send its body.
+    has_said_continue: bool,
+}
+
+enum End {
+    Closed,
+    Rtmp,
+}
+
+/// What came of looking at the bytes that are there.
+enum Turn {
+    Wait,
+    Answer(Response, KeepAlive),
+    Closed,
+    Rtmp,
+}
+
+type KeepAlive = bool;
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<End> {
+        let mut deadline = Instant::now() + HEAD_TIME;
+        loop {
+            let was_idle = self.unread.is_empty();
+            match self.turn()? {
+                Turn::Wait => {
+                    if was_idle && !self.unread.is_empty() {
+                        deadline = Instant::now() + HEAD_TIME;
+                    }
+                    if timeout_at(deadline, self.stream.readable()).await.is_err() {
+                        return Ok(End::Closed);
+                    }
+                }
+                Turn::Answer(response, keep_alive) => {
+                    send(&self.stream, &self.engine, response, keep_alive).await?;
+                    if !keep_alive {
+                        return Ok(End::Closed);
+                    }
+                    self.has_said_continue = false;
+                    deadline = Instant::now() + IDLE_TIME;
+                }
+                Turn::Closed => return Ok(End::Closed),
+                Turn::Rtmp => return Ok(End::Rtmp),
+            }
+        }
+    }
+
+    /// Reads what has arrived and answers if it is a whole request. Does not wait.
+    fn turn(&mut self) -> io::Result<Turn> {
+        // A request that came behind the one just answered is served before the socket is looked at.
+        if let Some(turn) = self.answer_unread() {
+            return Ok(turn);
+        }
+        let engine = Rc::clone(&self.engine);
+        let mut scratch = engine.scratch();
+        let room = (HTTP_HEAD_BYTES_MAX + HTTP_BODY_BYTES_MAX).saturating_sub(self.unread.len());
+        let room = room.min(scratch.len());
+        let arrived = match self.stream.try_read(scratch.get_mut(..room).unwrap_or_default()) {
+            Ok(0) => return Ok(Turn::Closed),
+            Ok(n) => scratch.get(..n).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Turn::Wait),
+            Err(error) => return Err(error),
+        };
+        if self.unread.is_empty() {
+            if arrived.first() == Some(&RTMP_VERSION) {
+                self.unread.extend_from_slice(arrived);
+                return Ok(Turn::Rtmp);
+            }
+            let (turn, used) = self.answer(arrived);
+            self.unread.extend_from_slice(arrived.get(used..).unwrap_or_default());
+            return Ok(turn.unwrap_or(Turn::Wait));
+        }
+        self.unread.extend_from_slice(arrived);
+        Ok(self.answer_unread().unwrap_or(Turn::Wait))
+    }
+
+    fn answer_unread(&mut self) -> Option<Turn> {
+        if self.unread.is_empty() {
+            return None;
+        }
+        let mut unread = std::mem::take(&mut self.unread);
+        let (turn, used) = self.answer(&unread);
+        if used == unread.len() {
+            // Nothing is kept for an idle connection, not even room.
+            return turn;
+        }
+        unread.drain(..used);
+        self.unread = unread;
+        turn
+    }
+
+    /// Answers the request at the start of `bytes`, if it is whole, and says how many bytes it took.
+    fn answer(&mut self, bytes: &[u8]) -> (Option<Turn>, usize) {
+        let refused = |response| (Some(Turn::Answer(response, false)), bytes.len());
+        let (request, head_bytes) = match request::parse(bytes) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return (None, 0),
+            Err(error) => return refused(error::malformed(&error, self.engine.next_request_id())),
+        };
+        let body_bytes = match request.body {
+            BodyLength::Known(bytes) if bytes <= HTTP_BODY_BYTES_MAX as u64 => {
+                usize::try_from(bytes).unwrap_or(0)
+            }
+            body => {
+                return refused(error::unreadable_body(
+                    body,
+                    request.host,
+                    self.engine.next_request_id(),
+                ));
+            }
+        };
+        if bytes.len() < head_bytes + body_bytes {
+            let expects = request
+                .headers
+                .first("expect")
+                .is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
+            if expects && !self.has_said_continue {
+                self.has_said_continue = true;
+                // 25 bytes into an empty socket buffer; if they do not fit, the client sends its body after a while anyway.
+                let _ = self.stream.try_write(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            return (None, 0);
+        }
+        let response = self.engine.respond(&request);
+        (Some(Turn::Answer(response, request.keep_alive)), head_bytes + body_bytes)
+    }
+}
+
+/// Sends a whole response.
+async fn send(
+    stream: &TcpStream,
+    engine: &Engine,
+    response: Response,
+    keep_alive: KeepAlive,
+) -> io::Result<()> {
+    let mut head = String::with_capacity(512);
+    response.write_head(engine.now().wall.as_secs(), keep_alive, &mut head);
+    let mut head = head.into_bytes();
+    match response.body {
+        _ if response.is_head_only => write_all(stream, &head).await,
+        Body::Empty => write_all(stream, &head).await,
+        Body::Made(body) => {
+            head.extend_from_slice(&body);
+            write_all(stream, &head).await
+        }
+        Body::Shared(body) => {
+            head.extend_from_slice(&body);
+            write_all(stream, &head).await
+        }
+        Body::Static(body) => {
+            write_all(stream, &head).await?;
+            write_all(stream, body).await
+        }
+        Body::Segment { channel, sequence, first, bytes } => {
+            send_segment(stream, engine, &head, &channel, sequence, first, bytes).await
+        }
+    }
+}
+
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                timeout(STALL_TIME, stream.writable())
+                    .await
+                    .map_err(|_| io::ErrorKind::TimedOut)??;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sends a segment's bytes, or resets the connection when the ring gives the segment up before the viewer has them.
+async fn send_segment(
+    stream: &TcpStream,
+    engine: &Engine,
+    head: &[u8],
+    channel: &SharedChannel,
+    sequence: u64,
+    mut first: u64,
+    mut left: u64,
+) -> io::Result<()> {
+    // Before the head goes out: a segment that turns out to be damaged gets no 200.
+    if !engine.warm(channel, sequence).await {
+        reset(stream);
+        return Err(io::Error::other("the segment could not be read from flash"));
+    }
+    write_all(stream, head).await?;
+    while left > 0 {
+        if !engine.warm(channel, sequence).await {
+            reset(stream);
+            return Err(io::Error::other("the segment could not be read from flash"));
+        }
+        let extent = channel.borrow().extent(sequence, first, left.min(SEND_SLICE_BYTES as u64));
+        let file = engine.file(channel.borrow().id);
+        let (Some(Extent { offset, bytes }), Some(file)) = (extent, file) else {
+            reset(stream);
+            return Err(io::Error::other(
+                "the viewer was too slow: the ring needed the segment's room",
+            ));
+        };
+        let mut offset = offset;
+        let bytes = usize::try_from(bytes).unwrap_or(SEND_SLICE_BYTES);
+        let sent = stream
+            .try_io(Interest::WRITABLE, || Ok(sendfile(stream, &*file, Some(&mut offset), bytes)?));
+        match sent {
+            Ok(0) => {
+                reset(stream);
+                return Err(io::Error::other("the ring file is shorter than it was"));
+            }
+            Ok(sent) => {
+                first += sent as u64;
+                left -= sent as u64;
+                tokio::task::yield_now().await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::select! {
+                    ready = timeout(STALL_TIME, stream.writable()) => ready.map_err(|_| io::ErrorKind::TimedOut)??,
+                    // Round again: the slice will not be there any more if it was ours that went.
+                    () = engine.retired.notified() => {}
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes closing the connection drop what its socket still holds: those pages are about to be overwritten.
+fn reset(stream: &TcpStream) {
+    let _ = set_socket_linger(stream, Some(Duration::ZERO));
+}

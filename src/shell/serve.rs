@@ -1,0 +1,175 @@
+//! Listeners, signals and the clock's tick around the [`Engine`]: the one thread that all connections share.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    path::PathBuf,
+    rc::Rc,
+    time::Duration,
+};
+
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+    task::{LocalSet, spawn_blocking, spawn_local},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::{
+    config::Config,
+    limits::{ACCEPT_PAUSE_MS, LISTEN_BACKLOG, SHUTDOWN_MS_MAX, TICK_MS},
+    shell::{engine::Engine, http_conn, notify::Notify, rtmp_conn},
+};
+
+/// What runs beside the listeners.
+pub(crate) enum Companion {
+    /// Nothing: the configuration came from this file, and SIGHUP reads it again.
+    File(PathBuf),
+    /// The demonstration's camera.
+    #[cfg(feature = "demo")]
+    Demo(super::demo::Camera),
+}
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn run(config: Config, companion: Companion) -> Result<(), String> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.map_err(|error| format!("the engine cannot start: {error}"))?;
+    let result = LocalSet::new().block_on(&runtime, serve(config, companion));
+    // Not dropped: that would wait for the flash thread after all.
+    runtime.shutdown_background();
+    result
+}
+
+/// Which protocol a listener is for.
+#[derive(Clone, Copy)]
+enum Protocol {
+    /// HTTP; the first byte may still tell RTMP.
+    Http,
+    Rtmp,
+}
+
+async fn serve(config: Config, companion: Companion) -> Result<(), String> {
+    let listen = config.listen.clone();
+    let mut listeners = Vec::new();
+    for (addresses, protocol) in [(&listen.http, Protocol::Http), (&listen.rtmp, Protocol::Rtmp)] {
+        for address in addresses {
+            let listener = bind(*address).map_err(|error| cannot_listen(*address, &error))?;
+            listeners.push((listener, protocol));
+        }
+    }
+    let (engine, events) = Engine::start(config)?;
+    for (listener, protocol) in listeners {
+        spawn_local(accept(listener, protocol, Rc::clone(&engine)));
+    }
+    spawn_local(Rc::clone(&engine).listen(events));
+    let notify = Notify::open();
+    notify.say("READY=1");
+    #[cfg_attr(
+        not(feature = "demo"),
+        expect(clippy::infallible_destructuring_match, reason = "one variant is left")
+    )]
+    let file = match companion {
+        Companion::File(file) => Some(file),
+        #[cfg(feature = "demo")]
+        Companion::Demo(camera) => {
+            spawn_local(camera.run());
+            None
+        }
+    };
+    let result = attend(&engine, &notify, file).await;
+    notify.say("STOPPING=1");
+    if let Some(flash) = engine.stop() {
+        // Seals and syncs are on their way; a card that hangs must not keep the box from shutting down.
+        let stopped =
+            timeout(Duration::from_millis(SHUTDOWN_MS_MAX), spawn_blocking(|| flash.stop())).await;
+        stopped
+            .map_err(|_| {
+                String::from("the flash did not take the last segments in time: they are lost")
+            })?
+            .ok();
+    }
+    result
+}
+
+/// Keeps time and watches for signals until one says stop.
+async fn attend(engine: &Rc<Engine>, notify: &Notify, file: Option<PathBuf>) -> Result<(), String> {
+    let on = |kind| signal(kind).map_err(|error| format!("signals cannot be watched for: {error}"));
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut interrupt = on(SignalKind::interrupt())?;
+    let mut hang_up = on(SignalKind::hangup())?;
+    let mut tick = interval(Duration::from_millis(TICK_MS));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watchdog = interval(notify.watchdog.unwrap_or(Duration::from_secs(3600)));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = tick.tick() => engine.tick(),
+            _ = watchdog.tick() => notify.say("WATCHDOG=1"),
+            _ = hang_up.recv() => {
+                if let Some(file) = &file {
+                    notify.say("RELOADING=1");
+                    engine.reload(file);
+                    notify.say("READY=1");
+                }
+            }
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, protocol: Protocol, engine: Rc<Engine>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let engine = Rc::clone(&engine);
+                let _ = stream.set_nodelay(true);
+                spawn_local(connection(stream, peer, protocol, engine));
+            }
+            Err(error) => {
+                // Out of file descriptors, as a rule: they come back when a connection ends, not by asking faster.
+                tracing::warn!("a connection could not be accepted: {error}");
+                sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, protocol: Protocol, engine: Rc<Engine>) {
+    match protocol {
+        Protocol::Http => http_conn::serve(stream, peer, engine).await,
+        Protocol::Rtmp => rtmp_conn::serve(stream, peer, engine, &[]).await,
+    }
+}
+
+/// Listens on `address`. `[::]` takes IPv4 too, whatever the system's default is.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use rustix::net::{
+        AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
+        sockopt::set_socket_reuseaddr,
+    };
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        set_ipv6_v6only(&socket, false)?;
+    }
+    bind(&socket, &address)?;
+    listen(&socket, LISTEN_BACKLOG)?;
+    TcpListener::from_std(StdListener::from(socket))
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let what_to_do = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there: stop it, or choose another port under [listen]"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need rights: let systemd open them, or choose a higher port"
+        }
+        _ => "check the address under [listen]",
+    };
+    format!("cannot listen on {address}: {error}; {what_to_do}")
+}

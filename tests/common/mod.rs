@@ -1,0 +1,185 @@
+//! What the end-to-end tests stand on: a daemon with a configuration of its own on free ports, child processes that
+//! cannot hang a test, a small HTTP client, and judges of playlists and transport streams.
+//!
+//! The judges are written from the standards and share no code with the daemon.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+pub(crate) mod http;
+pub(crate) mod playlist;
+pub(crate) mod playlist_recorder;
+pub(crate) mod process;
+pub(crate) mod transport_stream;
+
+use process::Watched;
+
+/// The built-in clip: 8 s, 25 pictures a second, a key frame each second, 375 AAC frames.
+pub(crate) const CLIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/demo/clip.flv");
+
+/// How long anything may take that is expected to happen at once. It is there to end a broken test, not to measure.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A running daemon. It is killed, and its files are removed, when it goes out of scope.
+pub(crate) struct Daemon {
+    /// Its process.
+    pub(crate) process: Watched,
+    /// Port of HTTP.
+    pub(crate) http: u16,
+    /// Port of RTMP.
+    pub(crate) rtmp: u16,
+    /// Where its configuration and its rings are.
+    pub(crate) folder: Folder,
+}
+
+/// What every test's configuration begins with; ports and folder are filled in.
+const HEAD: &str = r#"
+endpoint = "gateway.test"
+
+[listen]
+http = ["127.0.0.1:HTTP_PORT"]
+rtmp = ["127.0.0.1:RTMP_PORT"]
+
+[store]
+path = "FOLDER/store"
+flash_block = "64KiB"
+
+[[access_key]]
+id = "LTAI5tTests"
+secret = "not-a-secret-outside-the-tests"
+"#;
+
+impl Daemon {
+    /// Starts a daemon whose configuration goes on with `buckets`, and waits until it takes connections.
+    pub(crate) fn start(buckets: &str) -> Self {
+        let folder = Folder::new();
+        let [http, rtmp] = free_ports();
+        let head = HEAD
+            .replace("HTTP_PORT", &http.to_string())
+            .replace("RTMP_PORT", &rtmp.to_string())
+            .replace("FOLDER", folder.path().to_str().unwrap());
+        fs::write(folder.path().join("sluicegate.toml"), head + buckets).unwrap();
+        let process = Self::launch(&folder, http, rtmp);
+        Self { process, http, rtmp, folder }
+    }
+
+    /// Kills the daemon as a power cut would, and starts it again.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.process.kill();
+        self.process = Self::launch(&self.folder, self.http, self.rtmp);
+    }
+
+    /// Starts the daemon again after it has ended by itself.
+    pub(crate) fn restart(&mut self) {
+        self.process = Self::launch(&self.folder, self.http, self.rtmp);
+    }
+
+    fn launch(folder: &Folder, http: u16, rtmp: u16) -> Watched {
+        let mut process =
+            Watched::start(sluicegate().arg("serve").arg("--config").arg(config_of(folder)));
+        for port in [http, rtmp] {
+            wait_for("the daemon to listen", SOON, || {
+                assert!(process.is_running(), "the daemon did not start: {}", process.stderr());
+                TcpStream::connect(("127.0.0.1", port)).ok()
+            });
+        }
+        process
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        config_of(&self.folder)
+    }
+
+    /// Publishes the clip, in a loop, in real time, for `secs`, to `rtmp://127.0.0.1:RTMP_PORT/tail`.
+    pub(crate) fn publish(&self, tail: &str, secs: u32) -> Watched {
+        publish_to(&format!("rtmp://127.0.0.1:{}/{tail}", self.rtmp), secs, &[])
+    }
+
+    /// The address of an object for programs that are given one.
+    pub(crate) fn url(&self, tail: &str) -> String {
+        format!("http://127.0.0.1:{}/{tail}", self.http)
+    }
+}
+
+fn config_of(folder: &Folder) -> PathBuf {
+    folder.path().join("sluicegate.toml")
+}
+
+/// The program under test.
+pub(crate) fn sluicegate() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+}
+
+/// ffmpeg, which says only what is wrong.
+pub(crate) fn ffmpeg() -> Command {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-hide_banner", "-v", "warning"]);
+    command
+}
+
+/// Publishes the clip as [`Daemon::publish`] does, to any URL, with further output options.
+pub(crate) fn publish_to(url: &str, secs: u32, options: &[&str]) -> Watched {
+    let secs = secs.to_string();
+    Watched::start(
+        ffmpeg()
+            .args(["-re", "-stream_loop", "-1", "-i", CLIP, "-t", &secs, "-c", "copy", "-f", "flv"])
+            .args(options)
+            .arg(url),
+    )
+}
+
+/// Asks until there is an answer. Fails the test, naming `what` it waited for, when `limit` has passed.
+pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Ports that nobody listens on. They are taken together, so that they differ.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [_; N] = std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// A folder for one test, removed with it; a failing test leaves it behind and says where.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("sluicegate-test-{}-{count}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the files of this test are left in {}", self.0.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}

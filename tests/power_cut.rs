@@ -1,0 +1,599 @@
+//! Cuts the power at every step of random histories, and looks at what recovery makes of the flash.
+//!
+//! The device loses, tears and reorders whatever was written since the last sync that succeeded. After a cut each ring
+//! is opened by the code that the daemon uses and compared with a plain model: what was promised is there, every
+//! segment that is listed has the bytes that were sealed, and no number and no name comes again.
+//!
+//! A failure prints its seed; `SLUICEGATE_SEED=… cargo test --test power_cut` runs that history alone.
+//! `SLUICEGATE_HISTORIES=1000` makes the run longer. What is not covered: a device that lies about a sync.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test's own numbers are small, and a panic is how it fails"
+)]
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    env,
+    io::{Error, Result},
+    rc::Rc,
+};
+
+use sluicegate::{
+    store::{
+        Flash, Record, Seal, Write,
+        buffer::BufferPool,
+        geometry::{Geometry, Layout},
+        layout::Superblock,
+        ring::{Listing, Ring},
+        segment::SegmentWriter,
+        writer::{self, RingWriter},
+    },
+    units::{Millis, Ticks90k, UnixMillis},
+};
+
+const NAME: &str = "cams/front-door";
+
+/// Small, so that a history goes round them a few times. FragCount 1 and 2 fit, with segments of different lengths.
+/// The index of the first has two pairs of pages, the least there is; of the second, three.
+const RING_BYTES: [u64; 2] = [3 << 20, 9 << 20];
+
+const STEPS: usize = 400;
+
+#[test]
+fn every_cut_leaves_what_was_promised() {
+    let cuts: usize = seeds(24).map(|seed| History::run(seed, Faults::None).cuts).sum();
+    assert!(env::var_os("SLUICEGATE_SEED").is_some() || cuts > 2000, "only {cuts} cuts");
+}
+
+#[test]
+fn every_cut_leaves_what_was_promised_also_on_a_card_that_fails() {
+    let failures: usize = seeds(12).map(|seed| History::run(seed, Faults::Some).failures).sum();
+    assert!(env::var_os("SLUICEGATE_SEED").is_some() || failures > 20, "only {failures} failures");
+}
+
+#[test]
+fn no_flipped_bit_of_superblock_or_index_lists_wrong_bytes() {
+    for seed in seeds(6) {
+        let mut history = History::run(seed, Faults::None);
+        let written = history.device.0.borrow().view.clone();
+        let index_bits = history.layout().data_offset() * 8;
+        for _ in 0..200 {
+            let bit = history.rng.below(index_bits);
+            let mut image = written.clone();
+            image[(bit / 8) as usize] ^= 1 << (bit % 8);
+            let ring =
+                open(&Device::of(image.clone(), 512), history.frag_count, history.is_relaxed).1;
+            history.model.check_bytes(&ring, &image, &format!("bit {bit} flipped"));
+        }
+    }
+}
+
+fn seeds(histories: u64) -> impl Iterator<Item = u64> {
+    let number = |name| env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
+    let (first, count) = match number("SLUICEGATE_SEED") {
+        Some(seed) => (seed, 1),
+        None => (1, number("SLUICEGATE_HISTORIES").unwrap_or(histories)),
+    };
+    (first..).take(count as usize)
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+// ---- The device ----
+
+/// A card under a page cache. Cheap to clone: all clones are the same card.
+#[derive(Clone)]
+struct Device(Rc<RefCell<Card>>);
+
+struct Card {
+    /// What a program reads.
+    view: Vec<u8>,
+    /// What is surely on flash.
+    durable: Vec<u8>,
+    /// By unit, what else may be: everything written since, in order. `true`: the next sync puts it on flash.
+    versions: BTreeMap<usize, Vec<(Vec<u8>, bool)>>,
+    /// What is written whole or not at all, in bytes.
+    unit: usize,
+    /// The call to fail, counted down.
+    fail_in: Option<u64>,
+    is_synced: bool,
+    rng: Rng,
+    /// What would be found if the power went: taken after each write, and before each sync.
+    cuts: Vec<Vec<u8>>,
+    takes_cuts: bool,
+}
+
+impl Device {
+    fn of(image: Vec<u8>, unit: usize) -> Self {
+        Self(Rc::new(RefCell::new(Card {
+            view: image.clone(),
+            durable: image,
+            versions: BTreeMap::new(),
+            unit,
+            fail_in: None,
+            is_synced: true,
+            rng: Rng(unit as u64),
+            cuts: Vec::new(),
+            takes_cuts: false,
+        })))
+    }
+}
+
+impl Card {
+    fn fails(&mut self) -> bool {
+        self.fail_in = self.fail_in.and_then(|calls| calls.checked_sub(1));
+        self.fail_in == Some(0)
+    }
+
+    /// The flash if the power goes: each unit is as it was, or as any write since the last sync left it.
+    fn cut(&mut self) -> Vec<u8> {
+        let mut image = self.durable.clone();
+        let mode = self.rng.below(6);
+        let last_kept = self.rng.below(self.versions.len() as u64 + 1) as usize;
+        for (nth, (unit, versions)) in self.versions.iter().enumerate() {
+            let newest = versions.len();
+            let kept = match mode {
+                0 => newest,
+                1 if nth < last_kept => newest,
+                2 if nth >= last_kept => newest,
+                3 if !self.rng.one_in(40) => newest,
+                4 if self.rng.one_in(40) => newest,
+                5 => self.rng.below(newest as u64 + 1) as usize,
+                _ => 0,
+            };
+            if let Some((bytes, _)) = kept.checked_sub(1).and_then(|nth| versions.get(nth)) {
+                image[unit * self.unit..][..self.unit].copy_from_slice(bytes);
+            }
+        }
+        image
+    }
+
+    /// Keeps what is on flash, whatever that is.
+    fn lose_power(&mut self) {
+        let image = self.cut();
+        self.view.clone_from(&image);
+        self.durable = image;
+        self.versions.clear();
+        self.is_synced = true;
+    }
+
+    fn maybe_cut(&mut self) {
+        if self.takes_cuts {
+            let image = self.cut();
+            self.cuts.push(image);
+        }
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) {
+        let at = at as usize;
+        self.view[at..at + bytes.len()].copy_from_slice(bytes);
+        self.is_synced = false;
+        for unit in at / self.unit..(at + bytes.len()).div_ceil(self.unit) {
+            let version = self.view[unit * self.unit..][..self.unit].to_vec();
+            self.versions.entry(unit).or_default().push((version, true));
+        }
+    }
+}
+
+impl Flash for Device {
+    fn file_bytes(&mut self) -> Result<u64> {
+        Ok(self.0.borrow().view.len() as u64)
+    }
+
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<()> {
+        into.copy_from_slice(&self.0.borrow().view[at as usize..][..into.len()]);
+        Ok(())
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        let mut card = self.0.borrow_mut();
+        if card.fails() {
+            let some = card.rng.below(bytes.len() as u64) as usize / 512 * 512;
+            card.write(at, &bytes[..some]);
+            return Err(Error::other("the card refused a write"));
+        }
+        card.write(at, bytes);
+        card.maybe_cut();
+        Ok(())
+    }
+
+    /// After a failed sync Linux takes what was not written for clean: a later sync does not write it.
+    fn sync(&mut self) -> Result<()> {
+        let mut card = self.0.borrow_mut();
+        card.maybe_cut();
+        let card = &mut *card;
+        if card.fails() {
+            card.versions.values_mut().flatten().for_each(|(_, is_dirty)| *is_dirty = false);
+            return Err(Error::other("the card refused a sync"));
+        }
+        let (durable, unit_bytes) = (&mut card.durable, card.unit);
+        card.versions.retain(|unit, versions| match versions.last() {
+            Some((bytes, true)) => {
+                durable[unit * unit_bytes..][..unit_bytes].copy_from_slice(bytes);
+                false
+            }
+            _ => true,
+        });
+        card.is_synced = true;
+        Ok(())
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        self.sync()?;
+        self.0.borrow_mut().lose_power();
+        Ok(())
+    }
+}
+
+// ---- The model ----
+
+/// What was sealed, what was listed, and what must be found.
+#[derive(Default)]
+struct Model {
+    /// By sequence number: every record that ever went to the flash thread, and what its bytes grow from.
+    sealed: BTreeMap<u64, Vec<(Record, u64)>>,
+    /// Records that must be there, as long as nothing needed their room.
+    promised: BTreeMap<u64, Record>,
+    /// Records that may become promised with the next sync.
+    listed: BTreeMap<u64, Record>,
+    listed_below: u64,
+    listed_until: UnixMillis,
+    was_relaxed: bool,
+}
+
+fn body(grows_from: u64, bytes: usize) -> Vec<u8> {
+    let mut rng = Rng(grows_from);
+    let mut body = vec![0; bytes];
+    // Noise that repeats after a prime number of bytes: quick to make, and no sector is like another.
+    let noise: Vec<u8> = (0..64).flat_map(|_| rng.next().to_le_bytes()).collect();
+    body.chunks_mut(509).for_each(|part| part.copy_from_slice(&noise[..part.len()]));
+    body
+}
+
+impl Model {
+    fn list(&mut self, record: Record) {
+        self.listed.insert(record.sequence, record);
+        self.listed_below = self.listed_below.max(record.sequence + 1);
+        self.listed_until = self.listed_until.max(record.end());
+    }
+
+    /// Every record of the ring is one that was sealed, and its bytes are in `image`.
+    fn check_bytes(&self, ring: &Ring, image: &[u8], when: &str) {
+        for record in ring.history().filter(|record| !record.is_gap) {
+            let sealed = self.sealed.get(&record.sequence).into_iter().flatten();
+            let known = sealed.into_iter().find(|(sealed, _)| sealed == record);
+            let (_, grows_from) = known.unwrap_or_else(|| panic!("{when}: unknown {record:?}"));
+            let mut found: Vec<u8> = Vec::new();
+            while let Some(extent) = ring.extent(record, found.len() as u64, u64::MAX) {
+                found.extend(&image[extent.offset as usize..][..extent.bytes as usize]);
+            }
+            let expected = body(*grows_from, record.bytes as usize);
+            assert!(found == expected, "{when}: other bytes in {record:?}");
+        }
+    }
+
+    /// Whether a ring that was found after a cut is one that may be. Up to log position `front` it may have been written.
+    fn check(&self, ring: &Ring, image: &[u8], front: u64, when: &str) {
+        self.check_bytes(ring, image, when);
+        let (sequence, below) = (ring.next_sequence(), self.listed_below);
+        assert!(sequence >= below, "{when}: number {sequence} comes again, below {below}");
+        let (floor, until) = (ring.time_floor(), self.listed_until);
+        assert!(floor >= until, "{when}: a name comes again, {floor:?} is before {until:?}");
+        assert!(
+            self.was_relaxed || ring.records().len() == ring.history().len(),
+            "{when}: a hole, though every listed segment was synced"
+        );
+        let layout = ring.geometry().layout;
+        for record in self.promised.values() {
+            let has_room = record.position + layout.data_bytes() >= front
+                && record.sequence + layout.records_max() >= ring.next_sequence();
+            let found = ring.record(record.sequence);
+            assert!(
+                !has_room || found == Some(record),
+                "{when}: {record:?} is lost, found {found:?}"
+            );
+        }
+    }
+}
+
+// ---- A history ----
+
+#[derive(Clone, Copy, PartialEq)]
+enum Faults {
+    None,
+    Some,
+}
+
+enum Job {
+    Write(Write),
+    Seal(Seal),
+}
+
+/// One ring's life: an engine and a flash thread with a queue between them, in any order that can be.
+struct History {
+    seed: u64,
+    rng: Rng,
+    faults: Faults,
+    device: Device,
+    frag_count: u32,
+    is_relaxed: bool,
+    ring: Ring,
+    writer: RingWriter<Device>,
+    pool: BufferPool,
+    jobs: VecDeque<Job>,
+    segment: Option<(SegmentWriter, u64, Vec<u8>)>,
+    model: Model,
+    now: Millis,
+    start: UnixMillis,
+    grown: u64,
+    cuts: usize,
+    failures: usize,
+}
+
+fn geometry(ring_bytes: u64, frag_count: u32) -> Geometry {
+    Geometry::new(ring_bytes, frag_count, 4096).expect("the ring is large enough")
+}
+
+fn open(device: &Device, frag_count: u32, is_relaxed: bool) -> (RingWriter<Device>, Ring, u64) {
+    let ring_bytes = device.0.borrow().view.len() as u64;
+    let geometry = geometry(ring_bytes, frag_count);
+    let (writer, recovered) =
+        RingWriter::open(device.clone(), geometry, NAME, is_relaxed).expect("a ring is found");
+    // The longest reach of any FragCount in these histories.
+    let reach = self::geometry(ring_bytes, 1).reach_bytes()
+        * if recovered.damaged_pages > 0 { 2 } else { 1 };
+    let front = recovered.head + reach;
+    (writer, Ring::new(geometry, recovered), front)
+}
+
+impl History {
+    fn run(seed: u64, faults: Faults) -> Self {
+        println!("SLUICEGATE_SEED={seed}");
+        let mut rng = Rng(seed);
+        let unit = if rng.one_in(2) { 512 } else { 4096 };
+        let ring_bytes = RING_BYTES[usize::from(rng.one_in(6))];
+        let mut device = Device::of(vec![0; ring_bytes as usize], unit);
+        device.0.borrow_mut().rng = Rng(rng.next());
+        let superblock =
+            Superblock::new(geometry(ring_bytes, 1).layout, NAME).expect("the name is short");
+        writer::format(&mut device, &superblock).expect("nothing fails");
+        let (frag_count, is_relaxed) = (1 + rng.below(2) as u32, rng.one_in(2));
+        let (writer, ring, _) = open(&device, frag_count, is_relaxed);
+        let mut pool = BufferPool::new(30);
+        pool.allow(30);
+        device.0.borrow_mut().takes_cuts = true;
+        let mut history = Self {
+            seed,
+            rng,
+            faults,
+            device,
+            frag_count,
+            is_relaxed,
+            ring,
+            writer,
+            pool,
+            jobs: VecDeque::new(),
+            segment: None,
+            model: Model { was_relaxed: is_relaxed, ..Model::default() },
+            now: Millis(0),
+            start: UnixMillis(1_700_000_000_000),
+            grown: seed << 32,
+            cuts: 0,
+            failures: 0,
+        };
+        for step in 0..STEPS {
+            history.step(step);
+        }
+        history
+    }
+
+    fn step(&mut self, step: usize) {
+        self.now = self.now.plus(self.rng.below(3000));
+        match self.rng.below(100) {
+            0 => self.restart(step),
+            1 => {
+                // The shell does so between two jobs.
+                let _ = self.writer.sync_if_due(self.now).map_err(|e| self.failed(e.synced_below));
+                self.settle(step);
+            }
+            2 if self.faults == Faults::Some => {
+                self.device.0.borrow_mut().fail_in = Some(1 + self.rng.below(4));
+            }
+            3..40 => self.produce(),
+            _ => self.consume(step),
+        }
+    }
+
+    /// The engine's part: a piece of a segment, or the end of one.
+    fn produce(&mut self) {
+        let Some((mut segment, grows_from, marked)) = self.segment.take() else {
+            self.open_or_gap();
+            return;
+        };
+        let jobs = &mut self.jobs;
+        let full = match self.rng.below(8) {
+            0 => segment.room(),
+            1..4 => self.rng.below(150_000),
+            _ => self.rng.below(20_000),
+        };
+        let to = (marked.len() as u64 + full.min(segment.room())) as usize;
+        let bytes = body(grows_from, to);
+        let written = segment.write(&bytes[marked.len()..], &mut self.pool, |write| {
+            jobs.push_back(Job::Write(write));
+        });
+        match self.rng.below(10) {
+            // A broken frame, or no buffer for a whole one: the segment ends before it, or goes on without it.
+            how if how == 0 || written.is_err() => {
+                if segment.rollback() {
+                    self.segment = Some((segment, grows_from, marked));
+                } else {
+                    self.seal(segment, grows_from);
+                }
+            }
+            1 => segment.abandon(&mut self.pool),
+            2..6 => {
+                segment.mark();
+                self.segment = Some((segment, grows_from, bytes));
+            }
+            _ => {
+                segment.mark();
+                self.seal(segment, grows_from);
+            }
+        }
+    }
+
+    fn open_or_gap(&mut self) {
+        if self.rng.one_in(15) {
+            let listing = self.listing();
+            if let Ok((seal, _)) = self.ring.seal_gap(listing) {
+                self.start = seal.record.end();
+                self.model.sealed.entry(seal.record.sequence).or_default().push((seal.record, 0));
+                self.jobs.push_back(Job::Seal(seal));
+            }
+        } else if let Ok(open) = self.ring.open_segment() {
+            self.model.promised.retain(|sequence, _| *sequence >= open.readable_from);
+            self.grown += 1;
+            self.segment = Some((SegmentWriter::new(open), self.grown, Vec::new()));
+        }
+    }
+
+    fn listing(&mut self) -> Listing {
+        let duration = Ticks90k::from_millis(self.rng.below(20_000) as i64);
+        let is_discontinuity = self.rng.one_in(9);
+        let start = self.start.max(self.ring.time_floor());
+        Listing { start, duration, target_duration_s: 5, is_discontinuity, is_independent: true }
+    }
+
+    fn seal(&mut self, segment: SegmentWriter, grows_from: u64) {
+        let jobs = &mut self.jobs;
+        let body = segment.finish(&mut self.pool, |write| jobs.push_back(Job::Write(write)));
+        let listing = self.listing();
+        if let Some(seal) = body.and_then(|body| self.ring.seal(body, listing).ok()) {
+            self.start = seal.record.end();
+            let sealed = self.model.sealed.entry(seal.record.sequence).or_default();
+            sealed.push((seal.record, grows_from));
+            self.jobs.push_back(Job::Seal(seal));
+        }
+    }
+
+    /// The flash thread's part: one job, with a cut after each of its steps.
+    fn consume(&mut self, step: usize) {
+        let outcome = match self.jobs.pop_front() {
+            None => return,
+            Some(Job::Write(Write { epoch, position, buffer })) => {
+                let outcome = self.writer.write(epoch, position, buffer.filled());
+                self.pool.give(buffer);
+                outcome.map(|()| None)
+            }
+            Some(Job::Seal(seal)) => {
+                let sealed = self.writer.seal(&seal, self.now);
+                sealed.map(|is_sealed| is_sealed.then_some(seal.record.sequence))
+            }
+        };
+        self.check_cuts(step);
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(sequence)) => {
+                let record = *self.ring.sealed(sequence).expect("the ring waits for it");
+                self.model.list(record);
+            }
+            Err(error) => self.failed(error.synced_below),
+        }
+        self.settle(step);
+    }
+
+    fn failed(&mut self, synced_below: u64) {
+        self.failures += 1;
+        self.ring.fail(synced_below);
+        self.model.listed.retain(|sequence, _| *sequence < synced_below);
+        if let Some((segment, ..)) = self.segment.take() {
+            segment.abandon(&mut self.pool);
+        }
+    }
+
+    /// What has been synced is promised; and nobody reads other bytes than were sealed.
+    fn settle(&mut self, step: usize) {
+        self.check_cuts(step);
+        if self.device.0.borrow().is_synced {
+            self.model.promised.append(&mut self.model.listed);
+        }
+        let image = &self.device.0.borrow().view;
+        if self.rng.one_in(20) {
+            self.model.check_bytes(&self.ring, image, &format!("seed {}, step {step}", self.seed));
+        }
+    }
+
+    fn check_cuts(&mut self, step: usize) {
+        let cuts = std::mem::take(&mut self.device.0.borrow_mut().cuts);
+        for image in cuts {
+            self.cuts += 1;
+            let cut = self.cuts;
+            let frag_count = 1 + self.rng.below(2) as u32;
+            let is_relaxed = self.rng.one_in(2);
+            let card = Device::of(image.clone(), 512);
+            let (_, ring, front) = open(&card, frag_count, is_relaxed);
+            let when = format!("seed {}, step {step}, cut {cut}", self.seed);
+            self.model.check(&ring, &image, front, &when);
+        }
+    }
+
+    /// The daemon ends, in one of the ways that it can, and starts again.
+    fn restart(&mut self, step: usize) {
+        if let Some((segment, ..)) = self.segment.take() {
+            segment.abandon(&mut self.pool);
+        }
+        let is_dropped = |job: Job| match job {
+            Job::Write(write) => self.pool.give(write.buffer),
+            Job::Seal(_) => {}
+        };
+        self.jobs.drain(..).for_each(is_dropped);
+        let how = self.rng.below(4);
+        match how {
+            0 => {
+                let _ = self.writer.close();
+                self.check_cuts(step);
+            }
+            // A crash: the page cache stays.
+            1 => {}
+            _ => self.device.0.borrow_mut().lose_power(),
+        }
+        self.device.0.borrow_mut().fail_in = None;
+        (self.frag_count, self.is_relaxed) = (1 + self.rng.below(2) as u32, self.rng.one_in(2));
+        let (writer, ring, front) = open(&self.device, self.frag_count, self.is_relaxed);
+        self.device.0.borrow_mut().cuts.clear();
+        let image = self.device.0.borrow().view.clone();
+        let when = format!("seed {}, step {step}, restart {how}", self.seed);
+        self.model.check(&ring, &image, front, &when);
+        (self.writer, self.ring) = (writer, ring);
+        self.model.was_relaxed |= self.is_relaxed;
+        self.model.listed.clear();
+        self.model.promised =
+            self.ring.history().map(|record| (record.sequence, *record)).collect();
+    }
+
+    fn layout(&self) -> Layout {
+        self.ring.geometry().layout
+    }
+}
