@@ -48,6 +48,15 @@
 //! Every bound is a constant in [`limits`] or a key of the configuration, with its fate in its documentation: the peer that
 //! meets it is refused, closed or cut off, and nobody else notices.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a test knows the numbers that it casts"
+    )
+)]
+
 pub mod access;
 pub mod channel;
 pub mod check;

@@ -126,6 +126,14 @@ const _: () = assert!(WRITE_BYTES.is_multiple_of(PAGE_BYTES), "writes start on a
 /// next one at a key frame; no other channel notices.
 pub const WRITE_BUFFERS_PER_PUBLISHER: usize = 4;
 
+/// Buffers that one read from a publisher may need: the one that it fills up, and the next.
+pub const WRITE_BUFFERS_PER_READ: usize = SCRATCH_BYTES / WRITE_BYTES + 1;
+
+/// How long a publisher is not read from because all write buffers are on their way to flash, in milliseconds.
+///
+/// Its own socket holds what it sends meanwhile. Then it is read from again, and its segment is lost.
+pub const FLASH_WAIT_MS_MAX: u64 = 1_000;
+
 /// Largest segment, in bytes, on a ring of any size: 5 s at 50 Mbit/s. A larger one is cut without a key frame.
 pub const SEGMENT_BYTES_MAX: u64 = 32 << 20;
 

@@ -8,7 +8,7 @@ use crate::{
     access::{self, GateTime, Policy, PublishAsk, Refusal},
     channel::{
         Channels, NotOpen, SharedChannel,
-        live::{Publisher, PublisherId, Refused},
+        live::{self, Publisher, PublisherId},
     },
     config::Config,
     http::address::bucket_of_host,
@@ -20,7 +20,16 @@ use crate::{
 
 /// Why a publisher is not let in.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NotAdmitted {
+pub enum NotAdmitted {
+    /// It may ask again in a moment: the ring is being opened.
+    NotYet,
+    /// It is refused.
+    Refused(Refused),
+}
+
+/// A refusal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refused {
     /// The code that encoders look for.
     pub kind: PublishRefusal,
     /// What the encoder shows: OSS's code, and a sentence.
@@ -40,11 +49,8 @@ pub fn publish(
     now: Now,
 ) -> Result<(SharedChannel, PublisherId), NotAdmitted> {
     let address = request.address();
-    let bad_name = |code: &str, message: String| NotAdmitted {
-        kind: PublishRefusal::BadName,
-        advice: message.clone(),
-        description: format!("{code}: {message}"),
-    };
+    let bad_name =
+        |code: &str, message: String| Refused::new(PublishRefusal::BadName, code, message);
     let (bucket, app) = match bucket_of_host(config, &address.host) {
         Some(bucket) => (bucket, address.folder.as_str()),
         None => {
@@ -57,7 +63,7 @@ pub fn publish(
     if app != "live" {
         let why =
             format!("the app is {app:?}, not live: the address is rtmp://HOST/BUCKET/live/CHANNEL");
-        return Err(bad_name("InvalidArgument", why));
+        return Err(bad_name("InvalidArgument", why).into());
     }
     // librtmp decodes the name before it sends it, so a `+` of a signature arrives as it is; nobody sends one for a space here.
     let raw = address.query.replace('+', "%2B");
@@ -75,7 +81,7 @@ pub fn publish(
     let Some(channel) = found else {
         let why =
             format!("there is no LiveChannel {:?} in bucket {}", address.channel, bucket.name);
-        return Err(bad_name("NoSuchLiveChannel", why));
+        return Err(bad_name("NoSuchLiveChannel", why).into());
     };
     let publisher = Publisher {
         peer,
@@ -85,25 +91,17 @@ pub fn publish(
     };
     let id =
         channel.borrow_mut().publish(publisher, pool, now).map_err(|not_open| match not_open {
-            NotOpen::Refused(Refused::Disabled) => {
-                let (kind, why) =
-                    (PublishRefusal::Denied, String::from("the LiveChannel is disabled"));
-                NotAdmitted {
-                    kind,
-                    description: format!("LiveChannelDisabled: {why}"),
-                    advice: why,
-                }
+            NotOpen::Opening => NotAdmitted::NotYet,
+            NotOpen::Refused(live::Refused::Disabled) => {
+                Refused::new(PublishRefusal::Denied, "LiveChannelDisabled", not_open.to_string())
+                    .into()
             }
-            NotOpen::Refused(busy @ Refused::Busy(_)) => {
-                bad_name("ChannelStillLive", busy.to_string())
+            NotOpen::Refused(live::Refused::Busy(_)) => {
+                bad_name("ChannelStillLive", not_open.to_string()).into()
             }
             NotOpen::NotReady(_) => {
-                let why = not_open.to_string();
-                NotAdmitted {
-                    kind: PublishRefusal::Rejected,
-                    description: format!("ServiceUnavailable: {why}"),
-                    advice: why,
-                }
+                Refused::new(PublishRefusal::Rejected, "ServiceUnavailable", not_open.to_string())
+                    .into()
             }
         })?;
     Ok((channel.clone(), id))
@@ -124,8 +122,21 @@ fn playlist_name(query: &Query<'_>) -> Result<Option<String>, String> {
     }
 }
 
-fn denied(refusal: Refusal) -> NotAdmitted {
-    NotAdmitted {
+impl Refused {
+    /// A refusal with one of OSS's codes. The encoder and the log are told the same.
+    pub fn new(kind: PublishRefusal, code: &str, why: String) -> Self {
+        Self { kind, description: format!("{code}: {why}"), advice: why }
+    }
+}
+
+impl From<Refused> for NotAdmitted {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+fn denied(refusal: Refusal) -> Refused {
+    Refused {
         kind: PublishRefusal::Denied,
         description: format!("{}: {}", refusal.code(), refusal.message()),
         advice: refusal.advice().to_owned(),

@@ -276,7 +276,7 @@ impl Model {
     fn list(&mut self, record: Record) {
         self.listed.insert(record.sequence, record);
         self.listed_below = self.listed_below.max(record.sequence + 1);
-        self.listed_until = self.listed_until.max(record.end());
+        self.listed_until = self.listed_until.max(record.next_start_min());
     }
 
     /// Every record of the ring is one that was sealed, and its bytes are in `image`.
@@ -480,7 +480,9 @@ impl History {
     }
 
     fn listing(&mut self) -> Listing {
-        let duration = Ticks90k::from_millis(self.rng.below(20_000) as i64);
+        // Short ones come to the ceiling of sequence numbers, long ones to that of time.
+        let longest_ms = if self.seed.is_multiple_of(2) { 20_000 } else { 1000 };
+        let duration = Ticks90k::from_millis(self.rng.below(longest_ms) as i64);
         let is_discontinuity = self.rng.one_in(9);
         let start = self.start.max(self.ring.time_floor());
         Listing { start, duration, target_duration_s: 5, is_discontinuity, is_independent: true }

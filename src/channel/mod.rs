@@ -95,7 +95,7 @@ enum Storage {
         percent: Option<u64>,
     },
     /// It can be read and written.
-    Ready(Recorder),
+    Ready(Box<Recorder>),
     /// It cannot be used, and why.
     Failed(String),
 }
@@ -152,6 +152,9 @@ pub enum NotOpen {
     /// By the rules of the channel.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// Its ring is being opened: to be asked again.
+    #[error("the ring is being opened")]
+    Opening,
     /// Its ring is not usable.
     #[error("the ring is not ready: {0}")]
     NotReady(String),
@@ -190,7 +193,7 @@ impl Channel {
             self.carry = Carry::from_earlier_run();
         }
         self.ends_at = Some(now.mono.plus(BROKEN_STREAM_MS_MAX));
-        self.storage = Storage::Ready(Recorder::new(ring, frag_duration_s(&self.config)));
+        self.storage = Storage::Ready(Box::new(Recorder::new(ring, frag_duration_s(&self.config))));
     }
 
     /// Its ring is being made.
@@ -272,8 +275,12 @@ impl Channel {
         pool: &mut BufferPool,
         now: Now,
     ) -> Result<PublisherId, NotOpen> {
-        if let Some(why) = self.trouble() {
-            return Err(NotOpen::NotReady(why));
+        match &self.storage {
+            Storage::Ready(_) => {}
+            Storage::Opening { percent: None } => return Err(NotOpen::Opening),
+            Storage::Opening { .. } | Storage::Failed(_) => {
+                return Err(NotOpen::NotReady(self.trouble().unwrap_or_default()));
+            }
         }
         if self.seat.admits(&publisher, self.config.status, self.config.takeover)? {
             self.cut(pool, now);

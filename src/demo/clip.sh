@@ -18,5 +18,7 @@ ffmpeg -v error -f lavfi -i 'aevalsrc=0.02*(1-cos(2*PI*t))*sin(2*PI*468.75*t):s=
 ffmpeg -v error -f lavfi -i 'testsrc=size=640x360:rate=25:duration=8:decimals=1' \
     -c:v libx264 -profile:v main -preset veryslow -crf 28 -bf 0 -g 25 -keyint_min 25 -sc_threshold 0 \
     -pix_fmt yuv420p -threads 1 -fflags bitexact -flags:v bitexact "$work/picture.mp4"
-ffmpeg -v error -y -i "$work/picture.mp4" -ss 8 -t 8 -i "$work/tone.aac" \
-    -map 0:v -map 1:a -c copy -bsf:a aac_adtstoasc -fflags bitexact -flvflags no_duration_filesize+no_sequence_end -f flv clip.flv
+# FLV wants the AAC configuration in front, where raw AAC has none: MP4 in between collects it.
+ffmpeg -v error -ss 8 -t 8 -i "$work/tone.aac" -c copy -bsf:a aac_adtstoasc -fflags bitexact "$work/tone.m4a"
+ffmpeg -v error -y -i "$work/picture.mp4" -i "$work/tone.m4a" -map 0:v -map 1:a -c copy \
+    -fflags bitexact -flvflags no_duration_filesize+no_sequence_end -f flv clip.flv

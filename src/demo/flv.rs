@@ -148,6 +148,17 @@ mod tests {
     }
 
     #[test]
+    fn both_configurations_come_once_and_before_the_media() {
+        let media = || clip().into_iter().filter(|tag| tag.kind != TagKind::Script);
+        let configs: Vec<_> = media().filter(|tag| tag.body[1] == 0).collect();
+        let kinds: Vec<_> = configs.iter().map(|tag| (tag.kind, tag.timestamp_ms)).collect();
+        assert_eq!(kinds, [(TagKind::Video, 0), (TagKind::Audio, 0)]);
+        // AAC LC, 48 kHz, one channel (ISO/IEC 14496-3 §1.6.2.1).
+        assert_eq!(configs[1].body[2..4], [0x11, 0x88]);
+        assert_eq!(media().position(|tag| tag.body[1] == 1), Some(2));
+    }
+
+    #[test]
     fn the_loop_goes_on_where_the_clip_ends_and_never_back() {
         let times: Vec<_> = clip_for_ever()
             .filter(|tag| tag.kind == TagKind::Video && tag.body[1] == 1)

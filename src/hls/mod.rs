@@ -29,7 +29,7 @@ pub trait SegmentSink {
     /// Forgets what was written after the last mark. `false`: part of it is beyond recall, so the segment ends at
     /// the mark, and the caller seals it and waits for a key frame.
     fn rollback(&mut self) -> bool;
-    /// Bytes that still fit the open segment. 0: it is lost, and the caller seals it and waits for a key frame.
+    /// Bytes that still fit the open segment. One that was lost goes on as if it were not: it becomes a gap.
     fn room(&self) -> u64;
     /// Seals the open segment at the last mark. One that was never marked is empty and forgotten.
     fn seal(&mut self, end: SegmentEnd);

@@ -267,10 +267,9 @@ impl Packet {
 
     /// Puts what fits and returns the rest.
     fn put<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let free = self.bytes.get_mut(self.used..).unwrap_or_default();
-        let (fits, rest) = bytes.split_at(bytes.len().min(free.len()));
-        for (to, from) in free.iter_mut().zip(fits) {
-            *to = *from;
+        let (fits, rest) = bytes.split_at(bytes.len().min(PACKET_BYTES - self.used));
+        if let Some(free) = self.bytes.get_mut(self.used..self.used + fits.len()) {
+            free.copy_from_slice(fits);
         }
         self.used += fits.len();
         rest

@@ -4,7 +4,7 @@
 //! nothing adds up. Sources: RTMP 1.0 §5.3.1 (timestamps modulo 2^32), Adobe FLV 10.1 §E.4.3.2 (composition time),
 //! ISO/IEC 13818-1 §2.4.3.7 (PTS, DTS).
 //!
-//! What a timestamp may do, measured from the track's last output:
+//! What a timestamp may do, measured from the track's last output, or from the other track's if that is far ahead:
 //!
 //! | it is | then |
 //! |---|---|
@@ -157,11 +157,10 @@ struct Anchor {
 }
 
 impl Anchor {
-    /// Where a timestamp falls by this clock, if that is near `last`.
-    fn map(self, timestamp_ms: u32, last: i64) -> Option<i64> {
+    /// Where a timestamp falls by this clock.
+    fn map(self, timestamp_ms: u32) -> i64 {
         let passed_ms = timestamp_ms.wrapping_sub(self.timestamp_ms).cast_signed();
-        let ticks = self.ticks + i64::from(passed_ms) * TICKS_PER_MS;
-        (last - BACK_MAX..=last + STEP_MAX).contains(&ticks).then_some(ticks)
+        self.ticks + i64::from(passed_ms) * TICKS_PER_MS
     }
 }
 
@@ -174,42 +173,40 @@ impl Track {
         timestamp_ms: u32,
         counts: &mut Counts,
     ) -> (i64, bool) {
-        let last = match (self.anchor, other.anchor) {
-            (Some(_), _) => self.last,
-            // A track's first timestamp: it belongs where the other track is.
-            (None, Some(_)) => other.last,
-            (None, None) => start,
+        let is_first = self.anchor.is_none();
+        let last = if is_first { other.anchor.map_or(start, |_| other.last) } else { self.last };
+        let furthest = if other.anchor.is_some() { last.max(other.last) } else { last };
+        let map = |anchor: Anchor| {
+            let ticks = anchor.map(timestamp_ms);
+            (last - BACK_MAX..=furthest + STEP_MAX).contains(&ticks).then_some(ticks)
         };
-        let map = |anchor: Anchor| anchor.map(timestamp_ms, last);
-        let mut is_jump = false;
+        let is_jump = !is_first && self.doubted + 1 == TIMESTAMP_OUTLIERS_MAX;
         let believed = match self.anchor.and_then(map).or_else(|| other.anchor.and_then(map)) {
-            Some(ticks) => Some(ticks),
-            None if self.anchor.is_none() => Some(last),
-            None if self.doubted + 1 == TIMESTAMP_OUTLIERS_MAX => {
-                counts.jumps += 1;
-                is_jump = true;
-                Some(last + self.step)
-            }
+            Some(ticks) => Some((ticks, false)),
+            None if is_first => Some((last, false)),
+            None if is_jump => Some((furthest + self.step, true)),
             None => None,
         };
-        let is_first = self.anchor.is_none();
-        let ticks = if let Some(ticks) = believed {
-            self.doubted = 0;
+        let (ticks, is_jump) = if let Some((ticks, is_jump)) = believed {
             self.anchor = Some(Anchor { timestamp_ms, ticks });
-            ticks
+            self.doubted = 0;
+            counts.jumps += u64::from(is_jump);
+            (ticks, is_jump)
         } else {
             self.doubted += 1;
             counts.restamped += 1;
-            last + self.step
+            // A track that had nothing to say for long comes back to where the other one is.
+            let is_left_behind = furthest - last > STEP_MAX;
+            (if is_left_behind { furthest } else { last } + self.step, false)
         };
         if is_first {
             self.last = ticks;
-        } else if ticks > last {
-            self.step = (ticks - last).min(USUAL_STEP_MAX);
+        } else if ticks > self.last {
+            self.step = (ticks - self.last).min(USUAL_STEP_MAX);
             self.last = ticks;
         } else {
+            self.last += 1;
             counts.nudged += 1;
-            self.last = last + 1;
         }
         (self.last, is_jump)
     }
@@ -301,6 +298,20 @@ mod tests {
             assert_eq!(timeline.audio(7_000_000 + frame * 40).pts.0, millis(i64::from(frame) * 40));
         }
         assert_eq!(timeline.counts(), Counts::default());
+    }
+
+    #[test]
+    fn a_track_that_stalled_comes_back_in_step() {
+        for stalled_ms in [4_000, 6_000, 70_000, 7_200_000] {
+            let mut timeline = Timeline::new(START);
+            timeline.video(0, 0);
+            for ms in (0..stalled_ms).step_by(20) {
+                timeline.audio(ms);
+            }
+            assert_eq!(timeline.video(stalled_ms, 0).dts.0, millis(stalled_ms.into()));
+            assert_eq!(timeline.audio(stalled_ms).pts.0, millis(stalled_ms.into()));
+            assert_eq!(timeline.counts(), Counts::default());
+        }
     }
 
     #[test]

@@ -27,9 +27,11 @@ use crate::{
         respond::{World, respond},
         response::{RequestId, Response},
     },
-    limits::{RTMP_WAITING_MAX, SCRATCH_BYTES, WRITE_BUFFERS_PER_PUBLISHER},
-    publish::{self, NotAdmitted},
-    rtmp::Publish,
+    limits::{
+        RTMP_WAITING_MAX, SCRATCH_BYTES, WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ,
+    },
+    publish::{self, NotAdmitted, Refused},
+    rtmp::{Publish, PublishRefusal},
     shell::{
         clock::Clock,
         files,
@@ -38,6 +40,9 @@ use crate::{
     store::buffer::BufferPool,
     units::{Now, UnixSecs},
 };
+
+/// Those who wait for one segment; they are told whether it is good.
+type Waiting = Vec<oneshot::Sender<bool>>;
 
 /// The engine. One per process, shared by all connections on one thread.
 pub(super) struct Engine {
@@ -52,10 +57,15 @@ pub(super) struct Engine {
     pool: RefCell<BufferPool>,
     /// `None` once the daemon stops.
     flash: RefCell<Option<FlashThread>>,
-    loads: RefCell<HashMap<(u32, u64), Vec<oneshot::Sender<bool>>>>,
+    /// Who waits for which segment of which channel to be read through.
+    loads: RefCell<HashMap<(u32, u64), Waiting>>,
     scratch: RefCell<Box<[u8]>>,
     viewers: Rc<Seats>,
     encoders: Rc<Seats>,
+    /// A ring is open, or cannot be.
+    pub(super) ring_opened: Notify,
+    /// A write buffer is free again.
+    pub(super) buffer_freed: Notify,
     /// Segments were retired: who sends one looks whether it is still there.
     pub(super) retired: Notify,
     /// A publisher lost its channel: all look whether it was them.
@@ -89,6 +99,8 @@ impl Engine {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             viewers: Seats::new(viewers),
             encoders: Seats::new(publishers + RTMP_WAITING_MAX),
+            ring_opened: Notify::new(),
+            buffer_freed: Notify::new(),
             retired: Notify::new(),
             cut: Notify::new(),
             config: RefCell::new(Rc::new(config)),
@@ -118,6 +130,11 @@ impl Engine {
     /// The write buffers.
     pub(super) fn pool(&self) -> RefMut<'_, BufferPool> {
         self.pool.borrow_mut()
+    }
+
+    /// Whether there are buffers for what one read from a publisher may bring.
+    pub(super) fn has_buffers(&self) -> bool {
+        self.pool.borrow().left() >= WRITE_BUFFERS_PER_READ
     }
 
     /// A seat for one more HTTP connection, if there is one.
@@ -161,12 +178,7 @@ impl Engine {
             channels.iter().filter(|channel| channel.borrow().session().is_some()).count();
         if publishers >= config.limits.publishers as usize {
             let why = String::from("limits.publishers is reached");
-            let kind = crate::rtmp::PublishRefusal::Rejected;
-            return Err(NotAdmitted {
-                kind,
-                description: format!("ServiceUnavailable: {why}"),
-                advice: why,
-            });
+            return Err(Refused::new(PublishRefusal::Rejected, "ServiceUnavailable", why).into());
         }
         self.pool().allow((publishers + 1) * WRITE_BUFFERS_PER_PUBLISHER);
         let gate_time = self.gate_time(now, &channels);
@@ -289,7 +301,10 @@ impl Engine {
         let now = self.now();
         let channel = |id: RingId| self.channels.borrow().by_id(id.0).cloned();
         match event {
-            Event::Written { buffer, .. } => self.pool().give(buffer),
+            Event::Written { buffer, .. } => {
+                self.pool().give(buffer);
+                self.buffer_freed.notify_waiters();
+            }
             Event::Sealed { id, sequence } => {
                 if let Some(channel) = channel(id) {
                     channel.borrow_mut().sealed(sequence, now);
@@ -333,6 +348,7 @@ impl Engine {
                 self.files.borrow_mut().insert(id.0, file);
                 let segments = ring.history().len();
                 channel.borrow_mut().opened(*ring, now);
+                self.ring_opened.notify_waiters();
                 let name = channel.borrow().name();
                 tracing::info!(channel = name, segments, "the ring is open");
                 if damaged_pages + dropped > 0 {
@@ -350,6 +366,7 @@ impl Engine {
                         "the ring is being made: {percent} % done"
                     );
                     channel.borrow_mut().opening(percent);
+                    self.ring_opened.notify_waiters();
                 }
             }
             Event::OpenFailed { id, error } => {
@@ -363,6 +380,7 @@ impl Engine {
                     );
                     tracing::error!(channel = channel.borrow().name(), "{why}");
                     channel.borrow_mut().failed_to_open(why);
+                    self.ring_opened.notify_waiters();
                 }
             }
             Event::Closed { id, outcome } => {

@@ -419,3 +419,283 @@ impl Worker {
         let _ = self.events.send(event);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        fs::{self, OpenOptions},
+        os::unix::fs::FileExt,
+        path::Path,
+        process,
+    };
+
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::{
+        store::{buffer::BufferPool, recovery::ReadError, ring::Listing, segment::SegmentWriter},
+        units::{Ticks90k, UnixMillis},
+    };
+
+    const ID: RingId = RingId(7);
+
+    /// A folder of its own for each test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Self {
+            let path = env::temp_dir().join(format!("sluicegate-flash-{test}-{}", process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn ring(&self) -> PathBuf {
+            self.0.join("front-door.ring")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn geometry() -> Geometry {
+        Geometry::new(4 << 20, 1, 4096).unwrap()
+    }
+
+    fn job(path: &Path, name: &str) -> Job {
+        let (path, name) = (path.to_path_buf(), name.to_owned());
+        Job::Open(Box::new(Open { id: ID, path, name, geometry: geometry(), is_relaxed: false }))
+    }
+
+    fn start() -> (FlashThread, UnboundedReceiver<Event>) {
+        let (events, inbox) = unbounded_channel();
+        (FlashThread::start(Clock::start(), events).unwrap(), inbox)
+    }
+
+    fn opened(inbox: &mut UnboundedReceiver<Event>) -> (Box<Ring>, Arc<File>) {
+        match inbox.blocking_recv() {
+            Some(Event::Opened { id: ID, ring, file, damaged_pages: 0, dropped: 0 }) => {
+                (ring, file)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(inbox: &mut UnboundedReceiver<Event>) -> OpenError {
+        match inbox.blocking_recv() {
+            Some(Event::OpenFailed { id: ID, error }) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Records a segment of these bytes and lists it.
+    fn record(
+        bytes: &[u8],
+        ring: &mut Ring,
+        pool: &mut BufferPool,
+        flash: &FlashThread,
+        inbox: &mut UnboundedReceiver<Event>,
+    ) -> Record {
+        let mut jobs = Vec::new();
+        let mut segment = SegmentWriter::new(ring.open_segment().unwrap());
+        segment.write(bytes, pool, |write| jobs.push(Job::Write(ID, write))).unwrap();
+        segment.mark();
+        let body = segment.finish(pool, |write| jobs.push(Job::Write(ID, write))).unwrap();
+        let listing = Listing {
+            start: ring.time_floor().max(UnixMillis(1_700_000_000_000)),
+            duration: Ticks90k(450_000),
+            target_duration_s: 5,
+            is_discontinuity: false,
+            is_independent: true,
+        };
+        jobs.push(Job::Seal(ID, ring.seal(body, listing).unwrap()));
+        jobs.into_iter().for_each(|job| flash.submit(job).unwrap());
+        loop {
+            match inbox.blocking_recv() {
+                Some(Event::Written { id: ID, buffer }) => pool.give(buffer),
+                Some(Event::Sealed { id: ID, sequence }) => return *ring.sealed(sequence).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn pool() -> BufferPool {
+        let mut pool = BufferPool::new(16);
+        pool.allow(16);
+        pool
+    }
+
+    #[test]
+    fn what_is_sealed_can_be_read_from_the_file_and_is_there_after_a_restart() {
+        let folder = Folder::new("restart");
+        let (flash, mut inbox) = start();
+        flash.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        let (mut ring, file) = opened(&mut inbox);
+        let length = fs::metadata(folder.ring()).unwrap().len();
+        let mut pool = pool();
+        let bodies: Vec<Vec<u8>> =
+            (0..20).map(|nth| vec![nth; 200_000 + usize::from(nth)]).collect();
+        for body in &bodies {
+            let record = record(body, &mut ring, &mut pool, &flash, &mut inbox);
+            let mut found = vec![0; body.len()];
+            let mut read = 0;
+            while let Some(extent) = ring.extent(&record, read as u64, u64::MAX) {
+                let piece = &mut found[read..][..usize::try_from(extent.bytes).unwrap()];
+                file.read_exact_at(piece, extent.offset).unwrap();
+                read += piece.len();
+            }
+            assert!(found == *body);
+        }
+        assert_eq!(pool.lent(), 0);
+        let kept: Vec<_> = ring.history().copied().collect();
+        flash.stop();
+        assert!(matches!(inbox.blocking_recv(), Some(Event::Closed { id: ID, outcome: Ok(()) })));
+
+        let (flash, mut inbox) = start();
+        flash.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        let (ring, _) = opened(&mut inbox);
+        let found: Vec<_> = ring.history().copied().collect();
+        assert!(found.len() > 10 && kept.ends_with(&found), "{found:?}");
+        assert_eq!(ring.next_sequence(), 20);
+        assert_eq!(fs::metadata(folder.ring()).unwrap().len(), length, "a ring keeps its length");
+        flash.stop();
+    }
+
+    #[test]
+    fn a_segment_whose_bytes_went_bad_is_found_when_it_is_read() {
+        let folder = Folder::new("bad");
+        let (flash, mut inbox) = start();
+        flash.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        let (mut ring, _) = opened(&mut inbox);
+        let mut pool = pool();
+        let good = record(&[1; 300_000], &mut ring, &mut pool, &flash, &mut inbox);
+        let bad = record(&[2; 300_000], &mut ring, &mut pool, &flash, &mut inbox);
+        let other = OpenOptions::new().write(true).open(folder.ring()).unwrap();
+        other.write_all_at(&[3], ring.extent(&bad, 299_999, 1).unwrap().offset).unwrap();
+        for (record, is_good) in [(good, true), (bad, false)] {
+            flash.submit(Job::Load(ID, record)).unwrap();
+            match inbox.blocking_recv() {
+                Some(Event::Loaded { id: ID, sequence, outcome }) => {
+                    assert_eq!(sequence, record.sequence);
+                    let is_corrupt =
+                        matches!(&outcome, Err(LoadError::Body(BodyError::Corrupt { .. })));
+                    assert_eq!((outcome.is_ok(), is_corrupt), (is_good, !is_good));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        flash.stop();
+    }
+
+    #[test]
+    fn a_ring_is_opened_by_one_at_a_time_and_by_its_own_channel_only() {
+        let folder = Folder::new("lock");
+        let (flash, mut inbox) = start();
+        flash.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        let (_ring, held_by_a_viewer) = opened(&mut inbox);
+        let (second, mut second_inbox) = start();
+        second.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        assert!(matches!(refused(&mut second_inbox), OpenError::Locked));
+        flash.submit(Job::Close(ID)).unwrap();
+        assert!(matches!(inbox.blocking_recv(), Some(Event::Closed { id: ID, outcome: Ok(()) })));
+        second.submit(job(&folder.ring(), "cams/back-door")).unwrap();
+        let error = refused(&mut second_inbox);
+        assert!(matches!(error, OpenError::Read(ReadError::NotThisRing(_))), "{error}");
+        second.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        opened(&mut second_inbox);
+        drop(held_by_a_viewer);
+        second.stop();
+        flash.stop();
+    }
+
+    #[test]
+    fn what_cannot_be_made_or_opened_leaves_nothing_behind() {
+        let folder = Folder::new("refused");
+        let (flash, mut inbox) = start();
+        fs::write(folder.ring(), "not a ring").unwrap();
+        flash.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        let error = refused(&mut inbox);
+        assert_eq!(
+            error.to_string(),
+            "not a ring of Sluicegate, or both of its superblocks are damaged"
+        );
+        fs::remove_file(folder.ring()).unwrap();
+        let huge = Geometry::new(1 << 60, 1, 4096).unwrap();
+        let (path, name) = (folder.ring(), String::from("cams/front-door"));
+        let open = Open { id: ID, path, name, geometry: huge, is_relaxed: false };
+        flash.submit(Job::Open(Box::new(open))).unwrap();
+        assert!(
+            matches!(refused(&mut inbox), OpenError::NoSpace { needed_bytes } if needed_bytes == 1 << 60)
+        );
+        flash.submit(job(&folder.0.join("no-such-folder/a.ring"), "cams/front-door")).unwrap();
+        assert!(matches!(refused(&mut inbox), OpenError::Make(_)));
+        flash.submit(job(&folder.ring(), &"x".repeat(200))).unwrap();
+        assert!(matches!(refused(&mut inbox), OpenError::NameTooLong));
+        flash.stop();
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_draft_that_a_cut_left_behind_is_made_anew() {
+        let folder = Folder::new("draft");
+        fs::write(folder.0.join("front-door.ring.new"), vec![0xff; 1 << 20]).unwrap();
+        let (flash, mut inbox) = start();
+        flash.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        let (ring, _) = opened(&mut inbox);
+        assert_eq!((ring.history().len(), ring.next_sequence()), (0, 0));
+        flash.stop();
+        assert!(!folder.0.join("front-door.ring.new").exists());
+    }
+
+    #[test]
+    fn a_removed_ring_is_gone_and_its_name_is_free() {
+        let folder = Folder::new("remove");
+        let (flash, mut inbox) = start();
+        flash.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        opened(&mut inbox);
+        flash.submit(Job::Close(ID)).unwrap();
+        flash.submit(Job::Remove(ID, folder.ring())).unwrap();
+        flash.submit(Job::Remove(ID, folder.ring())).unwrap();
+        assert!(matches!(inbox.blocking_recv(), Some(Event::Closed { outcome: Ok(()), .. })));
+        assert!(matches!(inbox.blocking_recv(), Some(Event::Removed { outcome: Ok(()), .. })));
+        assert!(!folder.ring().exists());
+        assert!(matches!(inbox.blocking_recv(), Some(Event::Removed { outcome: Ok(()), .. })));
+        flash.submit(job(&folder.ring(), "cams/back-door")).unwrap();
+        opened(&mut inbox);
+        flash.stop();
+    }
+
+    #[test]
+    fn jobs_for_a_ring_that_is_not_open_give_their_buffers_back() {
+        let (flash, mut inbox) = start();
+        let mut pool = pool();
+        let buffer = pool.take().unwrap();
+        flash.submit(Job::Write(ID, Write { epoch: 0, position: 0, buffer })).unwrap();
+        assert!(matches!(inbox.blocking_recv(), Some(Event::Written { id: ID, .. })));
+        flash.stop();
+    }
+
+    #[test]
+    fn a_ring_is_filled_with_zeros_where_its_length_cannot_be_reserved() {
+        let folder = Folder::new("zeros");
+        let superblock = Superblock::new(geometry().layout, "cams/front-door").unwrap();
+        let mut ring = NewRing::begin(&folder.ring(), superblock).unwrap();
+        ring.pretend_that_nothing_was_reserved();
+        let mut steps = 1;
+        while ring.step().unwrap() {
+            assert_eq!(ring.done_bytes(), steps * FLASH_STEP_BYTES as u64);
+            steps += 1;
+        }
+        assert_eq!(steps, geometry().layout.file_bytes / FLASH_STEP_BYTES as u64);
+        assert!(!folder.ring().exists(), "it has no name before it is complete");
+        drop(ring.finish().unwrap());
+        let (flash, mut inbox) = start();
+        flash.submit(job(&folder.ring(), "cams/front-door")).unwrap();
+        opened(&mut inbox);
+        flash.stop();
+    }
+}

@@ -178,6 +178,12 @@ impl NewRing {
         Ok(self.zeroed_bytes < self.total_bytes())
     }
 
+    #[cfg(test)]
+    pub(super) fn pretend_that_nothing_was_reserved(&mut self) {
+        self.file.0.set_len(0).unwrap();
+        self.zeroed_bytes = 0;
+    }
+
     /// Bytes done.
     pub const fn done_bytes(&self) -> u64 {
         self.zeroed_bytes

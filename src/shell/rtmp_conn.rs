@@ -12,13 +12,17 @@ use tokio::{
 
 use crate::{
     channel::{SharedChannel, ingest::VideoFragment, live::PublisherId},
-    limits::{RTMP_IDLE_MS_MAX, RTMP_LINGER_MS_MAX, RTMP_SETUP_MS_MAX, TURN_BYTES_MAX},
-    rtmp::{Event, Fragment, PublishRefusal, Session},
+    limits::{
+        FLASH_WAIT_MS_MAX, RTMP_IDLE_MS_MAX, RTMP_LINGER_MS_MAX, RTMP_SETUP_MS_MAX, TURN_BYTES_MAX,
+    },
+    publish::NotAdmitted,
+    rtmp::{Event, Fragment, Publish, PublishRefusal, Session},
     shell::engine::Engine,
 };
 
 const SETUP_TIME: Duration = Duration::from_millis(RTMP_SETUP_MS_MAX);
 const IDLE_TIME: Duration = Duration::from_millis(RTMP_IDLE_MS_MAX);
+const FLASH_WAIT_TIME: Duration = Duration::from_millis(FLASH_WAIT_MS_MAX);
 const LINGER_TIME: Duration = Duration::from_millis(RTMP_LINGER_MS_MAX);
 
 /// Serves `stream`, of which `early` has been read already, until it ends.
@@ -34,8 +38,10 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
         peer,
         engine,
         session: Box::new(Session::new()),
+        asked: None,
         publishing: None,
         is_refused: false,
+        is_losing: false,
     };
     let end = connection.run(early).await;
     connection.leave(end).await;
@@ -46,9 +52,38 @@ struct Connection {
     peer: SocketAddr,
     engine: Rc<Engine>,
     session: Box<Session>,
+    /// What it asks for and has not been told.
+    asked: Option<Asked>,
     publishing: Option<Publishing>,
     /// It was told no, and is given a moment to read it.
     is_refused: bool,
+    /// The flash was waited for in vain, and has not caught up since.
+    is_losing: bool,
+}
+
+/// A publish request that has not been answered.
+struct Asked {
+    app: String,
+    tc_url: String,
+    encoder: String,
+    name: String,
+}
+
+impl From<Publish<'_>> for Asked {
+    fn from(Publish { app, tc_url, encoder, name }: Publish<'_>) -> Self {
+        Self {
+            app: app.to_owned(),
+            tc_url: tc_url.to_owned(),
+            encoder: encoder.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl Asked {
+    fn publish(&self) -> Publish<'_> {
+        Publish { app: &self.app, tc_url: &self.tc_url, encoder: &self.encoder, name: &self.name }
+    }
 }
 
 struct Publishing {
@@ -88,6 +123,13 @@ impl Connection {
             return end;
         }
         loop {
+            // Right after a start the rings are still being opened; a camera that is quicker waits for its own.
+            while self.asked.is_some() {
+                if timeout_at(setup_deadline, self.engine.ring_opened.notified()).await.is_err() {
+                    return End::NeverPublished;
+                }
+                self.ask();
+            }
             if let Err(end) = self.flush().await {
                 return end;
             }
@@ -114,11 +156,29 @@ impl Connection {
             if let Err(error) = readable {
                 return error.into();
             }
+            self.wait_for_buffers().await;
             if let Err(end) = self.turn() {
                 return end;
             }
             // The others have their turn, even if this one never stops sending.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Leaves a publisher's bytes in its socket while the flash is behind, for as long as that may take.
+    async fn wait_for_buffers(&mut self) {
+        if self.publishing.is_none() || self.engine.has_buffers() {
+            self.is_losing = false;
+            return;
+        }
+        let freed = async {
+            while !self.engine.has_buffers() {
+                self.engine.buffer_freed.notified().await;
+            }
+        };
+        if !self.is_losing && timeout(FLASH_WAIT_TIME, freed).await.is_err() {
+            tracing::warn!(peer = %self.peer, "the flash is too slow: a segment is lost");
+            self.is_losing = true;
         }
     }
 
@@ -134,7 +194,7 @@ impl Connection {
                     self.take(scratch.get(..read).unwrap_or_default())?;
                     taken += read;
                     // A short read has emptied the socket: asking again would only cost a call.
-                    if read < scratch.len() {
+                    if read < scratch.len() || !engine.has_buffers() {
                         break;
                     }
                 }
@@ -154,20 +214,8 @@ impl Connection {
             let Some(event) = event else { break };
             match (event, &self.publishing) {
                 (Event::Publish(publish), None) => {
-                    let encoder = publish.encoder.to_owned();
-                    match self.engine.publish(&publish, self.peer) {
-                        Ok((channel, id)) => {
-                            self.session.accept_publish();
-                            tracing::info!(peer = %self.peer, channel = channel.borrow().name(), encoder, "publishing");
-                            self.publishing = Some(Publishing { channel, id, encoder });
-                        }
-                        Err(not_admitted) => {
-                            tracing::warn!(peer = %self.peer, encoder, "publish refused: {}", not_admitted.advice);
-                            self.session
-                                .refuse_publish(not_admitted.kind, &not_admitted.description);
-                            self.is_refused = true;
-                        }
-                    }
+                    self.asked = Some(Asked::from(publish));
+                    self.ask();
                 }
                 (Event::Metadata(metadata), Some(publishing)) if metadata.has_audio => {
                     publishing.channel.borrow_mut().announce_audio();
@@ -210,6 +258,26 @@ impl Connection {
             self.engine.dispatch(&publishing.channel);
         }
         Ok(())
+    }
+
+    /// Asks for what the encoder asked for, and answers it, unless it is to be asked for again.
+    fn ask(&mut self) {
+        let Some(asked) = &self.asked else { return };
+        let encoder = asked.encoder.clone();
+        match self.engine.publish(&asked.publish(), self.peer) {
+            Ok((channel, id)) => {
+                self.session.accept_publish();
+                tracing::info!(peer = %self.peer, channel = channel.borrow().name(), encoder, "publishing");
+                self.publishing = Some(Publishing { channel, id, encoder });
+            }
+            Err(NotAdmitted::NotYet) => return,
+            Err(NotAdmitted::Refused(refused)) => {
+                tracing::warn!(peer = %self.peer, encoder, "publish refused: {}", refused.advice);
+                self.session.refuse_publish(refused.kind, &refused.description);
+                self.is_refused = true;
+            }
+        }
+        self.asked = None;
     }
 
     /// Tells an encoder that what it sends cannot be recorded.

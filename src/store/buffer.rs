@@ -51,6 +51,11 @@ impl BufferPool {
         }
     }
 
+    /// Buffers that may still be lent.
+    pub const fn left(&self) -> usize {
+        self.buffers_max.saturating_sub(self.lent)
+    }
+
     /// Buffers that are lent out.
     pub const fn lent(&self) -> usize {
         self.lent

@@ -17,6 +17,8 @@ pub mod buffer;
 pub mod geometry;
 pub mod inspect;
 pub mod layout;
+#[cfg(test)]
+mod memory_flash;
 pub mod recovery;
 pub mod ring;
 pub mod segment;
@@ -30,6 +32,9 @@ use buffer::Buffer;
 
 /// Records on one index page, and sequence numbers in one group: a page has 64 lines, the first is its header.
 pub const RECORDS_PER_PAGE: usize = PAGE_BYTES / 64 - 1;
+
+/// By what part of its duration a segment's end may overlap the next one's start.
+const START_SLACK: u64 = 100;
 
 /// What the store needs of a ring file: five calls, so that a test can stand below them.
 pub trait Flash {
@@ -84,6 +89,14 @@ impl Record {
         let whole_ms = self.duration.as_millis();
         let ms = if whole_ms < 1 { 1 } else { whole_ms.unsigned_abs() };
         UnixMillis(self.start.0.saturating_add(ms))
+    }
+
+    /// The least start of the segment behind this one. A little before its end, so that the clock of a camera that runs
+    /// fast can be led back to the wall clock's; never its own start, which is a name.
+    pub const fn next_start_min(&self) -> UnixMillis {
+        let slack_ms = self.duration.as_millis().unsigned_abs() / START_SLACK;
+        let start = self.end().0.saturating_sub(slack_ms);
+        UnixMillis(if start > self.start.0 { start } else { self.start.0 + 1 })
     }
 
     /// Makes a gap of a segment whose bytes cannot be vouched for.

@@ -108,7 +108,8 @@ impl Index {
         let mut index = Self {
             records: Vec::with_capacity(records),
             header: PageHeader::default(),
-            newest_page: (0, 0),
+            // An empty index is written from copy 0 on.
+            newest_page: (0, 1),
             damaged_pages: 0,
         };
         let mut newest_sequence = None;
@@ -196,7 +197,9 @@ pub fn recover(
     }
     Ok(Recovered {
         next_sequence,
-        time_floor: last.map_or(UnixMillis(0), |last| last.end()).max(index.header.time_ceiling),
+        time_floor: last
+            .map_or(UnixMillis(0), |last| last.next_start_min())
+            .max(index.header.time_ceiling),
         discontinuities,
         head: last.map_or(0, |last| last.end_position()),
         damaged_pages: index.damaged_pages,

@@ -296,7 +296,7 @@ impl Ring {
             None => self.floor,
             Some(newest) => Floor {
                 sequence: newest.sequence + 1,
-                time: newest.end(),
+                time: newest.next_start_min(),
                 discontinuities: newest.discontinuities,
                 position: newest.end_position(),
             },
@@ -314,5 +314,170 @@ impl Ring {
         }
         self.run = self.run.min(self.records.len());
         self.records.front().map_or(next.sequence, |record| record.sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        limits::GUARD_BYTES,
+        store::memory_flash::{MemoryFlash, Pair, formatted, geometry, listing},
+        units::Millis,
+    };
+
+    #[test]
+    fn opening_takes_exactly_what_the_segment_and_the_guard_may_reach() {
+        let mut pair = Pair::open(formatted(), false);
+        let (data, reach) = (geometry().layout.data_bytes(), geometry().reach_bytes());
+        for _ in 0..200 {
+            let open = pair.ring.open_segment().unwrap();
+            for record in pair.ring.history() {
+                assert!(record.position + data >= open.position + reach);
+                assert!(open.sequence - record.sequence <= geometry().layout.records_max());
+            }
+            assert_eq!(
+                pair.ring.history().next().map_or(open.sequence, |first| first.sequence),
+                open.readable_from
+            );
+            if let Some(retired) = open.readable_from.checked_sub(1) {
+                assert!(!pair.ring.is_readable(retired));
+            }
+            pair.record(40_000);
+        }
+        let kept = pair.ring.history().len() as u64 * 40_960;
+        assert!(kept + 2 * 40_960 > data - reach, "no more is given up than has to be");
+        assert!(reach == geometry().segment_bytes_max + GUARD_BYTES);
+        assert_eq!(pair.ring.counters().retired, 200 - pair.ring.history().len() as u64);
+    }
+
+    #[test]
+    fn recovery_finds_what_the_ring_would_keep_for_the_next_segment() {
+        for segments in [1, 5, 50, 100, 300] {
+            let mut pair = Pair::open(formatted(), false);
+            for nth in 0..segments {
+                pair.record(1 + 30_000 * (nth % 5));
+            }
+            pair.ring.open_segment().unwrap();
+            let kept: Vec<_> = pair.ring.history().copied().collect();
+            let next = (pair.ring.next_sequence(), pair.ring.time_floor());
+            let again = Pair::open(pair.into_flash(), false).ring;
+            assert_eq!(again.history().copied().collect::<Vec<_>>(), kept);
+            assert_eq!((again.next_sequence(), again.time_floor()), next);
+        }
+    }
+
+    #[test]
+    fn a_segment_is_found_by_name_and_by_number_once_it_is_sealed() {
+        let mut pair = Pair::open(formatted(), false);
+        let seal = pair.write(1000);
+        assert_eq!((pair.ring.find(seal.record.start), pair.ring.span()), (None, None));
+        assert!(!pair.ring.is_readable(0));
+        pair.writer.seal(&seal, Millis(0)).unwrap();
+        pair.ring.sealed(0).unwrap();
+        assert_eq!(pair.ring.find(seal.record.start), Some(&seal.record));
+        assert_eq!(pair.ring.find(UnixMillis(seal.record.start.0 + 1)), None);
+        assert_eq!(pair.ring.record(0), Some(&seal.record));
+        assert_eq!(pair.ring.span(), Some(seal.record.start..seal.record.end()));
+        let first = pair.ring.extent(&seal.record, 0, 600).unwrap();
+        assert_eq!((first.offset, first.bytes), (geometry().layout.data_offset(), 600));
+        assert_eq!(pair.ring.extent(&seal.record, 600, 600).unwrap().bytes, 400);
+        assert_eq!(pair.ring.extent(&seal.record, 1000, 600), None);
+        assert_eq!(pair.ring.extent(&seal.record, 2000, 600), None);
+    }
+
+    #[test]
+    fn a_card_that_does_not_answer_stops_new_segments() {
+        let mut pair = Pair::open(formatted(), false);
+        (0..SEALS_IN_FLIGHT_MAX).for_each(|_| {
+            pair.write(1);
+        });
+        assert_eq!(pair.ring.open_segment(), Err(TooManySeals));
+        assert_eq!(
+            pair.ring.seal_gap(listing(&pair.ring)).unwrap_err(),
+            SealError::TooManySeals(TooManySeals)
+        );
+        pair.ring.sealed(0).unwrap();
+        assert!(pair.ring.open_segment().is_ok());
+    }
+
+    #[test]
+    fn a_gap_has_a_number_and_a_time_and_no_bytes() {
+        let mut pair = Pair::open(formatted(), false);
+        pair.record(1000);
+        let (gap, readable_from) = pair.ring.seal_gap(listing(&pair.ring)).unwrap();
+        assert_eq!((gap.record.is_gap, gap.record.bytes, readable_from), (true, 0, 0));
+        pair.writer.seal(&gap, Millis(0)).unwrap();
+        pair.ring.sealed(1).unwrap();
+        assert!(!pair.ring.is_readable(1));
+        assert_eq!(pair.record(1000), 2);
+        let again = Pair::open(pair.into_flash(), false).ring;
+        assert_eq!(
+            again.records().map(|record| record.is_gap).collect::<Vec<_>>(),
+            [false, true, false]
+        );
+    }
+
+    #[test]
+    fn a_failure_takes_back_what_nobody_has_seen_and_makes_gaps_of_the_rest() {
+        let mut pair = Pair::open(formatted(), true);
+        (0..3).for_each(|_| {
+            pair.record(1000);
+        });
+        let _pending = pair.write(1000);
+        let open = pair.ring.open_segment().unwrap();
+        let body = Body { epoch: open.epoch, position: open.position, bytes: 1000, crc: 0 };
+        // The first one was synced, the other two were listed without.
+        pair.ring.fail(1);
+        assert_eq!(pair.ring.seal(body, listing(&pair.ring)), Err(SealError::Failed));
+        assert_eq!(pair.ring.sealed(3), None);
+        let readable: Vec<_> = (0..5).filter(|sequence| pair.ring.is_readable(*sequence)).collect();
+        assert_eq!((readable, pair.ring.next_sequence()), (vec![0], 3));
+        assert_eq!(
+            pair.ring.counters(),
+            Counters { segments: 3, bytes: 3000, gaps: 2, retired: 0, failures: 1 }
+        );
+    }
+
+    #[test]
+    fn names_never_go_back() {
+        let mut pair = Pair::open(formatted(), false);
+        pair.record(1000);
+        let floor = pair.ring.time_floor();
+        let early = Listing { start: UnixMillis(floor.0 - 1), ..listing(&pair.ring) };
+        assert_eq!(
+            pair.ring.seal_gap(early).unwrap_err(),
+            SealError::TooEarly { start: early.start, floor }
+        );
+        let instant = Listing { duration: Ticks90k(0), ..listing(&pair.ring) };
+        pair.ring.seal_gap(instant).unwrap();
+        assert_eq!(pair.ring.time_floor(), UnixMillis(floor.0 + 1));
+    }
+
+    #[test]
+    fn a_hole_ends_the_playlist_and_not_the_history() {
+        let mut pair = Pair::open(formatted(), true);
+        (0..3).for_each(|_| {
+            pair.record(1000);
+        });
+        let cut =
+            MemoryFlash { bytes: pair.writer.flash().bytes.clone(), ..MemoryFlash::default() };
+        let mut pair = Pair::open(cut, true);
+        assert_eq!((pair.ring.records().len(), pair.ring.history().len()), (0, 3));
+        let first = pair.record(1000);
+        pair.record(1000);
+        assert_eq!(
+            pair.ring.records().map(|record| record.sequence).collect::<Vec<_>>(),
+            [first, first + 1]
+        );
+        pair.writer.close().unwrap();
+        let again = Pair::open(pair.into_flash(), true).ring;
+        assert_eq!((again.records().len(), again.history().len()), (2, 5));
+        let skipped = first - 3;
+        assert_eq!(
+            again.record(first).unwrap().discontinuities,
+            skipped,
+            "each number may have been one"
+        );
     }
 }

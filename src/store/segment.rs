@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn noise(len: usize) -> Vec<u8> {
-        (0..len).map(|i| ((i * 7919) >> 3) as u8).collect()
+        (0_u64..).map(|i| (i * 7919 / 8).to_le_bytes()[0]).take(len).collect()
     }
 
     #[test]

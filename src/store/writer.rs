@@ -4,7 +4,7 @@
 //! It runs on the flash thread and knows no segment but by its record. After a failure it counts its `epoch` up:
 //! what was sent before the ring knew of it is dropped, and what comes with the next epoch is tried again.
 
-use std::{io, mem};
+use std::{io, mem, ops::Range};
 
 use thiserror::Error;
 
@@ -48,6 +48,8 @@ pub struct RingWriter<F> {
     writes: u64,
     /// The first sequence number that counts.
     oldest: u64,
+    /// Log positions that were written last, without a hole.
+    body: Range<u64>,
     /// What recovery found: nothing goes back behind it.
     floor: Ceiling,
     /// What the newest page that was written promises.
@@ -117,7 +119,7 @@ impl<F: Flash> RingWriter<F> {
         let durable = Promise {
             below: last.map_or(0, |last| last.sequence + 1),
             end: recovered.head,
-            end_time: last.map_or(UnixMillis(0), Record::end),
+            end_time: last.map_or(UnixMillis(0), Record::next_start_min),
             // Where there is no record, there is none to be spared either.
             reach_bytes: last.map_or(geometry.reach_bytes(), |_| tail.header.reach_bytes.into()),
             ceiling,
@@ -134,6 +136,7 @@ impl<F: Flash> RingWriter<F> {
             spare: 1 - tail.copy,
             writes: tail.header.write,
             oldest: tail.oldest,
+            body: 0..0,
             floor: Ceiling { sequence: recovered.next_sequence, time: recovered.time_floor },
             written: durable,
             is_page_dirty: false,
@@ -177,6 +180,8 @@ impl<F: Flash> RingWriter<F> {
             at += extent.bytes;
             left = rest;
         }
+        let start = if position == self.body.end { self.body.start } else { position };
+        self.body = start..end;
         Ok(())
     }
 
@@ -201,6 +206,12 @@ impl<F: Flash> RingWriter<F> {
 
     fn try_seal(&mut self, record: &Record, now: Millis) -> Attempt {
         self.repair()?;
+        // A segment whose writes did not all come through here must not be listed, whoever lost them.
+        let end = record.position + u64::from(record.bytes);
+        if record.bytes > 0 && !(self.body.start <= record.position && end <= self.body.end) {
+            let no = io::Error::new(io::ErrorKind::InvalidInput, "not all of it was written");
+            return Err(("sealing a segment", no));
+        }
         let group = group_of(record.sequence);
         if self.group.last().is_some_and(|last| group_of(last.sequence) != group) {
             // Copy: a group is left only when it is synced.
@@ -321,7 +332,7 @@ impl<F: Flash> RingWriter<F> {
         let promise = Promise {
             below: last.sequence + 1,
             end: last.end_position(),
-            end_time: last.end(),
+            end_time: last.next_start_min(),
             reach_bytes,
             ceiling,
         };
@@ -368,4 +379,232 @@ fn check(found: &Superblock, layout: &Layout, name: &str) -> Result<(), NotThisR
         return Err(NotThisRing::OtherSize { found_bytes, expected_bytes });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{
+        memory_flash::{MemoryFlash, NAME, Pair, formatted, geometry, listing},
+        ring::Ring,
+        segment::Body,
+    };
+
+    fn open(flash: MemoryFlash, geometry: Geometry, name: &str) -> Result<(), NotThisRing> {
+        match RingWriter::open(flash, geometry, name, false) {
+            Ok(_) => Ok(()),
+            Err(ReadError::NotThisRing(why)) => Err(why),
+            Err(ReadError::Io(e)) => panic!("{e}"),
+        }
+    }
+
+    #[test]
+    fn a_segment_costs_one_page_and_one_sync() {
+        let mut pair = Pair::open(formatted(), false);
+        for _ in 0..20 {
+            let (writes, syncs) = (pair.writer.flash().writes.len(), pair.writer.flash().syncs);
+            pair.record(5000);
+            let flash = pair.writer.flash();
+            assert_eq!((flash.writes.len() - writes, flash.syncs - syncs), (2, 1));
+        }
+    }
+
+    #[test]
+    fn pages_take_turns_within_a_pair_and_pairs_take_turns() {
+        let mut pair = Pair::open(formatted(), false);
+        let layout = geometry().layout;
+        let mut found = Vec::new();
+        for _ in 0..130 {
+            pair.record(1);
+            found.push(*pair.writer.flash().writes.last().unwrap());
+        }
+        let place = |sequence: u64| layout.page_offset(layout.pair_of(sequence), sequence % 63 % 2);
+        assert_eq!(found, (0..130).map(place).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_body_that_meets_the_end_of_the_ring_goes_on_at_its_beginning() {
+        let mut pair = Pair::open(formatted(), false);
+        let data = geometry().layout.data_bytes();
+        while pair.ring.history().next_back().is_none_or(|last| last.end_position() < data) {
+            pair.record(300_000);
+        }
+        let last = *pair.ring.history().next_back().unwrap();
+        assert!(last.position < data && last.end_position() > data);
+        let again = Pair::open(pair.into_flash(), false);
+        assert_eq!(again.ring.history().next_back(), Some(&last));
+    }
+
+    #[test]
+    fn a_relaxed_ring_syncs_for_time_for_numbers_and_for_reach() {
+        let mut pair = Pair::open(formatted(), true);
+        pair.record(1);
+        assert_eq!(
+            pair.writer.flash().syncs,
+            1,
+            "the first page promises nothing before it is synced"
+        );
+        pair.record(1);
+        assert_eq!(pair.writer.flash().syncs, 1);
+        assert_eq!(pair.writer.sync_due(), Some(Millis(RELAXED_SYNC_MS)));
+        pair.writer.sync_if_due(Millis(RELAXED_SYNC_MS - 1)).unwrap();
+        assert_eq!(pair.writer.flash().syncs, 1);
+        pair.writer.sync_if_due(Millis(RELAXED_SYNC_MS)).unwrap();
+        assert_eq!((pair.writer.flash().syncs, pair.writer.sync_due()), (2, None));
+        let before = pair.writer.flash().syncs;
+        (0..=RELAXED_SEGMENTS_MAX).for_each(|_| {
+            pair.record(1);
+        });
+        assert_eq!(pair.writer.flash().syncs, before + 1);
+        let before = pair.writer.flash().syncs;
+        pair.record(800_000);
+        pair.record(800_000);
+        assert_eq!(pair.writer.flash().syncs, before + 1);
+    }
+
+    #[test]
+    fn a_relaxed_ring_that_was_not_closed_skips_what_may_have_been_listed() {
+        let mut pair = Pair::open(formatted(), true);
+        let last = (0..5).map(|_| pair.record(1)).last().unwrap();
+        let end = pair.ring.time_floor();
+        let cut = Pair::open(
+            MemoryFlash { bytes: pair.writer.flash().bytes.clone(), ..formatted() },
+            true,
+        );
+        assert_eq!(cut.ring.next_sequence(), last + 1 + RELAXED_SEGMENTS_MAX);
+        assert!(cut.ring.time_floor() >= UnixMillis(end.0 + RELAXED_AHEAD_MS));
+        assert_eq!((cut.ring.history().len(), cut.ring.records().len()), (5, 0));
+        pair.writer.close().unwrap();
+        let closed = Pair::open(pair.into_flash(), true);
+        assert_eq!((closed.ring.next_sequence(), closed.ring.time_floor()), (last + 1, end));
+        assert_eq!(closed.ring.records().len(), 5);
+    }
+
+    #[test]
+    fn closing_saves_the_next_start_from_reading_a_body() {
+        let mut pair = Pair::open(formatted(), false);
+        pair.record(100_000);
+        let index_bytes = |pair: &mut Pair| pair.writer.flash().bytes_read;
+        let mut cut = Pair::open(
+            MemoryFlash { bytes: pair.writer.flash().bytes.clone(), ..formatted() },
+            false,
+        );
+        assert!(index_bytes(&mut cut) > 100_000);
+        pair.writer.close().unwrap();
+        let mut closed = Pair::open(pair.into_flash(), false);
+        assert!(index_bytes(&mut closed) < 100_000);
+        closed.writer.close().unwrap();
+        assert!(
+            closed.writer.flash().writes.is_empty(),
+            "closing what was not used writes nothing"
+        );
+    }
+
+    #[test]
+    fn after_a_failure_old_jobs_are_dropped_and_the_next_attempt_repairs_the_index() {
+        let mut pair = Pair::open(formatted(), false);
+        pair.record(5000);
+        let doomed = pair.write(5000);
+        pair.writer.flash().is_failing = true;
+        let error = pair.writer.seal(&doomed, Millis(0)).unwrap_err();
+        assert_eq!((error.synced_below, error.to_string()), (1, "syncing failed: no".into()));
+        pair.writer.flash().is_failing = false;
+        let writes = pair.writer.flash().writes.len();
+        let late = pair.write(5000);
+        assert!(!pair.writer.seal(&late, Millis(0)).unwrap());
+        assert_eq!(pair.writer.flash().writes.len(), writes, "nothing of the old epoch is written");
+        pair.ring.fail(error.synced_below);
+        assert_eq!(
+            pair.record(7000),
+            1,
+            "the number of a segment that nobody has seen is used again"
+        );
+        let again = Pair::open(pair.into_flash(), false);
+        let found: Vec<_> = again.ring.records().map(|record| record.bytes).collect();
+        assert_eq!(found, [5000, 7000]);
+    }
+
+    #[test]
+    fn a_segment_of_which_a_write_was_lost_is_not_sealed() {
+        for lost in 0..3 {
+            let mut pair = Pair::open(formatted(), false);
+            pair.record(5000);
+            let open = pair.ring.open_segment().unwrap();
+            for nth in (0..3).filter(|nth| *nth != lost) {
+                pair.writer.write(open.epoch, open.position + nth * 4096, &[1; 4096]).unwrap();
+            }
+            let crc = crc32fast::hash(&[1; 3 * 4096]);
+            let body = Body { epoch: open.epoch, position: open.position, bytes: 3 * 4096, crc };
+            let seal = pair.ring.seal(body, listing(&pair.ring)).unwrap();
+            let error = pair.writer.seal(&seal, Millis(0)).unwrap_err();
+            assert_eq!(error.to_string(), "sealing a segment failed: not all of it was written");
+        }
+    }
+
+    #[test]
+    fn a_write_out_of_its_segments_reach_is_refused() {
+        let mut pair = Pair::open(formatted(), false);
+        pair.record(5000);
+        let far = 8192 + geometry().reach_bytes();
+        assert!(pair.writer.write(0, far, &[0; 4096]).is_err());
+        assert!(pair.writer.write(1, 0, &[0; 4096]).is_err(), "sealed bytes are not written again");
+        assert_eq!(Pair::open(pair.into_flash(), false).ring.records().len(), 1);
+    }
+
+    #[test]
+    fn a_smaller_frag_count_is_on_flash_before_its_longer_segments_are() {
+        let small = Geometry::new(3 << 20, 2, 4096).unwrap();
+        let (mut writer, recovered) = RingWriter::open(formatted(), small, NAME, false).unwrap();
+        let mut ring = Ring::new(small, recovered);
+        let (gap, _) = ring.seal_gap(listing(&ring)).unwrap();
+        writer.seal(&gap, Millis(0)).unwrap();
+        let mut pair = Pair::open(
+            MemoryFlash { bytes: mem::take(&mut writer.flash().bytes), ..formatted() },
+            false,
+        );
+        pair.record(1);
+        let flash = pair.writer.flash();
+        let page = geometry().layout.page_offset(0, 1);
+        assert_eq!((flash.writes.first(), flash.syncs), (Some(&page), 2));
+    }
+
+    #[test]
+    fn every_way_to_open_the_wrong_file_has_its_own_sentence() {
+        let layout = geometry().layout;
+        assert_eq!(open(formatted(), geometry(), NAME), Ok(()));
+        let other = open(formatted(), geometry(), "cams/back-door").unwrap_err();
+        assert_eq!(
+            other.to_string(),
+            "it belongs to LiveChannel \"cams/front-door\", not to \"cams/back-door\""
+        );
+        let larger = Geometry::new(4 << 20, 1, 4096).unwrap();
+        let found = open(formatted(), larger, NAME).unwrap_err();
+        assert_eq!(
+            found,
+            NotThisRing::OtherSize {
+                found_bytes: layout.file_bytes,
+                expected_bytes: larger.layout.file_bytes
+            }
+        );
+        let mut short = formatted();
+        short.bytes.truncate(1 << 20);
+        let found = open(short, geometry(), NAME).unwrap_err();
+        assert_eq!(
+            found,
+            NotThisRing::Shortened { made_bytes: layout.file_bytes, found_bytes: 1 << 20 }
+        );
+        for bytes in [0, 1, 4095, 4096, 8192] {
+            let empty = MemoryFlash { bytes: vec![0; bytes], ..MemoryFlash::default() };
+            assert_eq!(open(empty, geometry(), NAME), Err(NotThisRing::NotARing), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn either_superblock_will_do() {
+        for damaged in [0, 4096] {
+            let mut flash = formatted();
+            flash.bytes[damaged + 100..][..300].fill(0xff);
+            assert_eq!(open(flash, geometry(), NAME), Ok(()));
+        }
+    }
 }

@@ -130,7 +130,21 @@ pub(crate) fn publish_to(url: &str, secs: u32, options: &[&str]) -> Watched {
     let secs = secs.to_string();
     Watched::start(
         ffmpeg()
-            .args(["-re", "-stream_loop", "-1", "-i", CLIP, "-t", &secs, "-c", "copy", "-f", "flv"])
+            .args([
+                "-re",
+                "-stream_loop",
+                "-1",
+                "-i",
+                CLIP,
+                "-t",
+                &secs,
+                "-c",
+                "copy",
+                "-f",
+                "flv",
+                "-flvflags",
+                "no_duration_filesize",
+            ])
             .args(options)
             .arg(url),
     )

@@ -1,0 +1,336 @@
+//! Video messages → access units in the segments where they belong.
+
+use super::{AUDIO_ROOM, Ingest, Notice, Unsupported};
+use crate::{
+    hls::{
+        SegmentSink,
+        segmenter::{Change, Step},
+        ts::{self, Muxer},
+    },
+    limits::{ACCESS_UNIT_PREFIX_BYTES_MAX, AVC_CONFIG_BYTES_MAX, TRACK_WAIT_MS_MAX},
+    media::{
+        avc_config::{self, AvcConfig},
+        flv::{VIDEO_HEADER_BYTES_MAX, Video},
+        h264::{Broken, NalWalk, Picture, Seen, annex_b_bytes_max},
+    },
+    units::Ticks90k,
+};
+
+/// The start of a video message: all of a sequence header, or an access unit's first bytes.
+const HEAD_BYTES_MAX: usize = VIDEO_HEADER_BYTES_MAX + AVC_CONFIG_BYTES_MAX;
+const _: () =
+    assert!(ACCESS_UNIT_PREFIX_BYTES_MAX <= AVC_CONFIG_BYTES_MAX, "one buffer serves both");
+
+const TRACK_WAIT: Ticks90k = Ticks90k::from_millis(TRACK_WAIT_MS_MAX);
+
+/// Part of a video message, in order and without holes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct VideoFragment<'a> {
+    /// RTMP timestamp, in milliseconds, modulo 2^32.
+    pub timestamp_ms: u32,
+    /// Length of the whole message.
+    pub message_bytes: u32,
+    /// Where in it `bytes` start; 0 begins a message, whether or not the one before was complete.
+    pub offset: u32,
+    /// Of an FLV VIDEODATA body.
+    pub bytes: &'a [u8],
+}
+
+#[derive(Debug, Default)]
+pub(super) struct VideoTrack {
+    /// What the access units are encoded with.
+    pub(super) config: Option<AvcConfig>,
+    message: Message,
+    head: Box<heapless::Vec<u8, HEAD_BYTES_MAX>>,
+}
+
+/// Where the video message being received stands.
+#[derive(Clone, Copy, Debug, Default)]
+enum Message {
+    /// Read past, up to the next one.
+    #[default]
+    Ignored,
+    /// Its start is being gathered.
+    Head,
+    /// Its fragments are written as they come.
+    Open { walk: NalWalk, dts: Ticks90k, room: u64 },
+}
+
+impl Message {
+    /// Writes bytes of the access unit that is open, if one is.
+    fn feed(
+        &mut self,
+        bytes: &[u8],
+        muxer: &mut Muxer,
+        sink: &mut impl SegmentSink,
+    ) -> Result<(), Broken> {
+        match self {
+            Self::Open { walk, .. } => walk.feed(bytes, |piece| muxer.payload(piece, sink)),
+            Self::Ignored | Self::Head => Ok(()),
+        }
+    }
+}
+
+/// What the start of an access unit's message says.
+#[derive(Clone, Copy, Debug)]
+struct UnitStart {
+    timestamp_ms: u32,
+    composition_ms: i32,
+    /// By the FLV frame type.
+    is_key: bool,
+    /// Where the NAL units start.
+    header_bytes: usize,
+    /// How many bytes they have.
+    bytes: u32,
+}
+
+impl VideoTrack {
+    /// The room that is kept for the access unit being written, if one is.
+    pub(super) const fn room_kept(&self) -> Option<u64> {
+        match self.message {
+            Message::Open { room, .. } => Some(room),
+            Message::Ignored | Message::Head => None,
+        }
+    }
+}
+
+impl Ingest {
+    /// Takes part of a video message.
+    pub fn video(
+        &mut self,
+        fragment: VideoFragment<'_>,
+        sink: &mut impl SegmentSink,
+    ) -> Result<(), Unsupported> {
+        self.counts.video_bytes += fragment.bytes.len() as u64;
+        if fragment.offset == 0 {
+            self.break_off(sink);
+            self.video.message = Message::Head;
+            self.video.head.clear();
+        }
+        let received = u64::from(fragment.offset) + fragment.bytes.len() as u64;
+        let is_last = received >= u64::from(fragment.message_bytes);
+        match self.video.message {
+            Message::Ignored => {}
+            Message::Head => self.head(fragment, is_last, sink)?,
+            Message::Open { .. } => self.body(fragment.bytes, sink),
+        }
+        if is_last {
+            self.end_message(sink);
+        }
+        Ok(())
+    }
+
+    /// Gathers the start of a message until it is known what to do with it.
+    fn head(
+        &mut self,
+        fragment: VideoFragment<'_>,
+        is_last: bool,
+        sink: &mut impl SegmentSink,
+    ) -> Result<(), Unsupported> {
+        let rest = gather(&mut self.video.head, VIDEO_HEADER_BYTES_MAX, fragment.bytes);
+        let Some(tag) = Video::parse(&self.video.head) else { return Ok(()) };
+        match tag {
+            Video::Nothing => self.video.message = Message::Ignored,
+            // A single odd tag among H.264 is an encoder's slip, not its codec.
+            Video::Unsupported(what) if self.video.config.is_none() => {
+                self.video.message = Message::Ignored;
+                return Err(Unsupported { what });
+            }
+            Video::Garbage | Video::Unsupported(_) => {
+                self.counts.unusable += 1;
+                self.video.message = Message::Ignored;
+            }
+            Video::Config { header_bytes } => {
+                let rest = gather(&mut self.video.head, header_bytes + AVC_CONFIG_BYTES_MAX, rest);
+                let bytes = self.video.head.len() - header_bytes + rest.len();
+                if bytes > AVC_CONFIG_BYTES_MAX {
+                    self.refuse_video(avc_config::Error::TooLong { bytes });
+                    self.video.message = Message::Ignored;
+                } else if is_last {
+                    self.configure_video(header_bytes);
+                    self.video.message = Message::Ignored;
+                }
+            }
+            Video::AccessUnit { header_bytes, is_key, composition_ms } => {
+                let rest =
+                    gather(&mut self.video.head, header_bytes + ACCESS_UNIT_PREFIX_BYTES_MAX, rest);
+                let unit = UnitStart {
+                    timestamp_ms: fragment.timestamp_ms,
+                    composition_ms,
+                    is_key,
+                    header_bytes,
+                    bytes: fragment
+                        .message_bytes
+                        .saturating_sub(u32::try_from(header_bytes).unwrap_or(0)),
+                };
+                self.prefix(unit, is_last || !rest.is_empty(), sink);
+                self.body(rest, sink);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks into an access unit's first bytes, and begins it once they tell what it is. `is_all`: more will not be gathered.
+    fn prefix(&mut self, unit: UnitStart, is_all: bool, sink: &mut impl SegmentSink) {
+        self.video.message = Message::Ignored;
+        let Some(config) = &self.video.config else {
+            self.counts.video_dropped += 1;
+            return;
+        };
+        let walk = NalWalk::new(config.length_bytes, unit.bytes);
+        let mut probe = walk;
+        let prefix = self.video.head.get(unit.header_bytes..).unwrap_or_default();
+        if probe.feed(prefix, |_| ()).is_err() {
+            self.counts.video_broken += 1;
+            return;
+        }
+        let seen = probe.seen();
+        if seen.picture.is_none() && !is_all {
+            self.video.message = Message::Head;
+            return;
+        }
+        if let Some((dts, room)) = self.begin_access_unit(unit, seen, sink) {
+            self.video.message = Message::Open { walk, dts, room };
+            let prefix = self.video.head.get(unit.header_bytes..).unwrap_or_default();
+            if self.video.message.feed(prefix, &mut self.muxer, sink).is_err() {
+                self.break_off(sink);
+            }
+        }
+    }
+
+    /// Begins an access unit in the segment where it belongs; `None`: it is left out. Returns the room that is kept for it.
+    fn begin_access_unit(
+        &mut self,
+        unit: UnitStart,
+        seen: Seen,
+        sink: &mut impl SegmentSink,
+    ) -> Option<(Ticks90k, u64)> {
+        let times = self.timeline.video(unit.timestamp_ms, unit.composition_ms);
+        if times.is_jump {
+            self.segmenter.clock_jumped();
+        }
+        let is_key = seen.picture.map_or(unit.is_key, |picture| picture == Picture::Idr);
+        let room = self.room_for(unit);
+        if self.audio.pes.is_due(times.dts) {
+            self.flush_audio(Ticks90k(i64::MAX), sink);
+        }
+        let has_room = self.segmenter.is_open() && sink.room() >= room + AUDIO_ROOM;
+        let step = match self.waits_for_audio(times.dts) {
+            true => Step::Drop,
+            false => self.segmenter.step(times.dts, is_key, has_room),
+        };
+        match step {
+            Step::Append => {}
+            Step::Open(start) => self.open(start, is_key, sink),
+            Step::Cut { end, start } => {
+                self.flush_audio(times.dts, sink);
+                self.muxer.bridge_pcr(times.dts, sink);
+                self.muxer.mark(sink);
+                sink.seal(end);
+                self.open(start, is_key, sink);
+            }
+            Step::Drop => {
+                self.counts.video_dropped += 1;
+                return None;
+            }
+        }
+        if sink.room() < room + AUDIO_ROOM {
+            // Not even an empty segment can take it.
+            self.undo();
+            self.counts.video_dropped += 1;
+            return None;
+        }
+        if self.segmenter.is_first() {
+            self.muxer.tables(self.audio.config.is_some(), sink);
+        }
+        self.muxer.begin_access_unit(times.dts, times.pts, is_key, sink);
+        if is_key
+            && !(seen.has_sps && seen.has_pps)
+            && let Some(config) = &self.video.config
+        {
+            self.muxer.payload(&config.parameter_sets, sink);
+        }
+        Some((times.dts, room))
+    }
+
+    /// The most bytes that an access unit can take, whatever its NAL units are like.
+    fn room_for(&self, unit: UnitStart) -> u64 {
+        let es_bytes = self.video.config.as_ref().map_or(0, |config| {
+            annex_b_bytes_max(config.length_bytes, unit.bytes) + config.parameter_sets.len() as u64
+        });
+        ts::bytes_max(es_bytes)
+    }
+
+    fn waits_for_audio(&self, dts: Ticks90k) -> bool {
+        let is_awaited = self.audio.is_announced && self.audio.latest().is_none();
+        is_awaited && !self.segmenter.is_open() && dts - self.start < TRACK_WAIT
+    }
+
+    /// Writes bytes of the open access unit.
+    fn body(&mut self, bytes: &[u8], sink: &mut impl SegmentSink) {
+        if self.video.message.feed(bytes, &mut self.muxer, sink).is_err() {
+            self.break_off(sink);
+        }
+    }
+
+    /// The message is complete.
+    fn end_message(&mut self, sink: &mut impl SegmentSink) {
+        match self.video.message {
+            Message::Ignored => {}
+            Message::Head => {
+                self.counts.unusable += 1;
+                self.video.message = Message::Ignored;
+            }
+            Message::Open { walk, .. } if walk.finish().is_err() => self.break_off(sink),
+            Message::Open { .. } => {
+                self.muxer.end_access_unit(sink);
+                self.muxer.mark(sink);
+                self.has_segments = true;
+                self.counts.video_frames += 1;
+                self.video.message = Message::Ignored;
+            }
+        }
+    }
+
+    /// Takes back the access unit that was begun and will not be whole.
+    pub(super) fn break_off(&mut self, sink: &mut impl SegmentSink) {
+        if let Message::Open { dts, .. } = self.video.message {
+            self.video.message = Message::Ignored;
+            self.counts.video_broken += 1;
+            self.undo();
+            if !self.muxer.rollback(sink) {
+                self.close(dts, sink);
+            }
+        }
+    }
+
+    fn configure_video(&mut self, header_bytes: usize) {
+        match AvcConfig::parse(self.video.head.get(header_bytes..).unwrap_or_default()) {
+            Ok(config) if self.video.config.as_ref() == Some(&config) => {}
+            Ok(config) => {
+                self.video.config = Some(config);
+                self.segmenter.change(Change::Video);
+            }
+            Err(error) => self.refuse_video(error),
+        }
+    }
+
+    /// A configuration that was good stays in force: the next key frame shows whether it still is.
+    fn refuse_video(&mut self, error: avc_config::Error) {
+        self.counts.unusable += 1;
+        self.notices.add(Notice::VideoConfig(error));
+    }
+}
+
+/// Moves bytes to `head` until it has `limit` of them, and returns the rest.
+fn gather<'a>(
+    head: &mut heapless::Vec<u8, HEAD_BYTES_MAX>,
+    limit: usize,
+    bytes: &'a [u8],
+) -> &'a [u8] {
+    let missing = limit.min(HEAD_BYTES_MAX).saturating_sub(head.len());
+    let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
+    // There is room: `missing` is counted from the capacity.
+    _ = head.extend_from_slice(taken);
+    rest
+}
