@@ -168,8 +168,12 @@ pub const RELAXED_SEGMENTS_MAX: u64 = 16;
 /// ends later waits for it. After a power cut names skip this much, because any of them may have been listed.
 pub const RELAXED_AHEAD_MS: u64 = 30_000;
 
-/// Jobs that wait for the flash thread. Buffers bound the writes; this bounds the rest (seals, loads, opens).
-pub const FLASH_JOBS_MAX: usize = 1024;
+/// Jobs that wait for the flash thread and are neither writes nor seals; one more is refused.
+///
+/// Writes are bounded by their buffers, seals by [`SEALS_IN_FLIGHT_MAX`]: they are never refused, a segment would lack a piece.
+pub const FLASH_JOBS_MAX: usize = 2048;
+const _: () =
+    assert!(FLASH_JOBS_MAX > CHANNELS_MAX as usize, "all rings are opened and closed at once");
 
 /// Segments that the flash thread reads through for viewers at a time. One more is refused and may be asked for again.
 pub const FLASH_LOADS_MAX: usize = 64;
@@ -190,9 +194,6 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 8 << 10;
 
 /// Header lines in one request. More are answered 431.
 pub const HTTP_HEADERS_MAX: usize = 64;
-
-/// Longest request body that is read, in bytes: only the API's XML has one. A longer one is refused unread.
-pub const HTTP_BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Depth of XML in a request body. OSS's own documents are four deep. A deeper one is answered 400.
 pub const XML_DEPTH_MAX: usize = 8;
@@ -310,15 +311,12 @@ pub const RTMP_WAITING_MAX: usize = 16;
 
 /// Request heads that are half received at a time; whole ones need no room of their own.
 ///
-/// One more takes the place of the oldest, which is answered 408.
+/// One more is answered 503.
 pub const HTTP_HEADS_HELD_MAX: usize = 32;
-
-/// Request bodies that are being received at a time. One more is answered 503.
-pub const HTTP_BODIES_HELD_MAX: usize = 4;
 
 /// Playlists, XML and pages that wait for their readers to take them, in bytes, all connections together.
 ///
-/// Above it the next one is answered 503.
+/// Above it the next one's connection is closed.
 pub const HTTP_TEXT_BYTES_HELD_MAX: usize = 4 << 20;
 
 /// Code and static data that are resident, the stacks of both threads, and what the allocator keeps, in bytes.
@@ -378,9 +376,7 @@ pub fn memory_budget(load: &Load) -> Budget {
         + ACCESS_UNIT_PREFIX_BYTES_MAX
         + AVC_CONFIG_BYTES_MAX
         + AUDIO_CONFIG_BYTES_MAX;
-    let http_held = HTTP_HEADS_HELD_MAX * HTTP_HEAD_BYTES_MAX
-        + HTTP_BODIES_HELD_MAX * HTTP_BODY_BYTES_MAX
-        + HTTP_TEXT_BYTES_HELD_MAX;
+    let http_held = HTTP_HEADS_HELD_MAX * HTTP_HEAD_BYTES_MAX + HTTP_TEXT_BYTES_HELD_MAX;
     let kib = |bytes: u64| format!("{} KiB", bytes.div_ceil(1 << 10));
     let mut lines = vec![BudgetLine {
         owner: "program",
@@ -406,9 +402,8 @@ pub fn memory_budget(load: &Load) -> Budget {
         owner: "requests, answers",
         bytes: http_held as u64,
         how: format!(
-            "{HTTP_HEADS_HELD_MAX} heads × {}, {HTTP_BODIES_HELD_MAX} bodies × {}, {} of text",
+            "{HTTP_HEADS_HELD_MAX} heads × {}, {} of text",
             kib(HTTP_HEAD_BYTES_MAX as u64),
-            kib(HTTP_BODY_BYTES_MAX as u64),
             kib(HTTP_TEXT_BYTES_HELD_MAX as u64),
         ),
     });

@@ -432,14 +432,14 @@ impl History {
             self.open_or_gap();
             return;
         };
-        let jobs = &mut self.jobs;
         let full = match self.rng.below(8) {
-            0 => segment.room(),
-            1..4 => self.rng.below(150_000),
-            _ => self.rng.below(20_000),
+            0 => self.longest(1 << 20),
+            1..4 => self.rng.below(self.longest(150_000)),
+            _ => self.rng.below(self.longest(20_000)),
         };
         let to = (marked.len() as u64 + full.min(segment.room())) as usize;
         let bytes = body(grows_from, to);
+        let jobs = &mut self.jobs;
         let written = segment.write(&bytes[marked.len()..], &mut self.pool, |write| {
             jobs.push_back(Job::Write(write));
         });
@@ -479,10 +479,14 @@ impl History {
         }
     }
 
+    /// Long segments come to the ceiling of time and to the reach, short ones to the ceiling of numbers, and to the
+    /// end of the index before that of the ring.
+    fn longest(&self, of_long_ones: u64) -> u64 {
+        if self.seed.is_multiple_of(2) { of_long_ones } else { of_long_ones / 20 }
+    }
+
     fn listing(&mut self) -> Listing {
-        // Short ones come to the ceiling of sequence numbers, long ones to that of time.
-        let longest_ms = if self.seed.is_multiple_of(2) { 20_000 } else { 1000 };
-        let duration = Ticks90k::from_millis(self.rng.below(longest_ms) as i64);
+        let duration = Ticks90k::from_millis(self.rng.below(self.longest(20_000)) as i64);
         let is_discontinuity = self.rng.one_in(9);
         let start = self.start.max(self.ring.time_floor());
         Listing { start, duration, target_duration_s: 5, is_discontinuity, is_independent: true }

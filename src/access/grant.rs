@@ -6,7 +6,14 @@ use super::{PlaylistSigner, Policy, Refusal, v1::UrlV1, v4::UrlV4};
 
 /// Proof that the gate said yes to a request, and how that request was signed.
 ///
-/// Only [`admit`](super::admit) makes one, and nothing is answered without it.
+/// Only [`admit`](super::admit) makes one, and nothing is answered without it:
+///
+/// ```compile_fail,E0451
+/// use sluicegate::access::Grant;
+/// fn forged() -> Grant {
+///     Grant { ..unreachable!() }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Grant {
     signed: Signed,

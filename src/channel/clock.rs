@@ -6,7 +6,7 @@
 //!
 //! Between two segments of one timeline the camera's own clock counts, so that PROGRAM-DATE-TIME and EXTINF agree
 //! (RFC 8216 §4.3.2.6). A camera whose clock runs a little fast or slow is led back to the wall clock by a
-//! [`SLEW`] that no viewer sees; a wall clock that was set forward is followed at once; one that was set
+//! slew that no viewer sees; a wall clock that was set forward is followed at once; one that was set
 //! back is waited for.
 
 use crate::{

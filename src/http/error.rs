@@ -9,11 +9,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::{
     access::Refusal,
     http::{
-        request::{self, BodyLength},
+        request,
         response::{Body, RequestId, Response},
         xml::Document,
     },
-    limits::HTTP_BODY_BYTES_MAX,
 };
 
 /// An error in OSS's own words.
@@ -138,19 +137,8 @@ pub fn malformed(error: &request::Error, request_id: RequestId) -> Response {
     error.response(request_id, "", false)
 }
 
-/// The answer to a request whose body is not read.
-pub fn unreadable_body(body: BodyLength, host: &str, request_id: RequestId) -> Response {
-    let error = match body {
-        BodyLength::Chunked => OssError::new(
-            411,
-            "MissingContentLength",
-            "You must provide the Content-Length HTTP header.",
-        ),
-        BodyLength::Known(bytes) => OssError::new(
-            400,
-            "EntityTooLarge",
-            format!("The request body has {bytes} bytes; at most {HTTP_BODY_BYTES_MAX} are taken."),
-        ),
-    };
-    error.response(request_id, host, false)
+/// The answer where a bound of the daemon's own is met.
+pub fn busy(what: &'static str, request_id: RequestId) -> Response {
+    let error = OssError::new(503, "ServiceUnavailable", what);
+    error.response(request_id, "", false).with("Retry-After", 5)
 }

@@ -37,11 +37,27 @@ pub struct Object<'a> {
     pub key: &'a str,
     /// A playlist whose addresses are to be signed is asked for (`x-oss-process=hls/sign`).
     pub is_signed_playlist: bool,
+    /// What stands before a segment's name in the playlist, so that it resolves: empty, unless the request's path has the
+    /// slash of the key escaped, as oss2 sends it.
+    pub base: &'a str,
     /// The channel that the key's first part names, if there is one.
     pub channel: Option<&'a SharedChannel>,
 }
 
-/// Reads an object.
+/// Reads an object. A route that has not asked the gate has no [`Grant`] to call it with:
+///
+/// ```
+/// use sluicegate::{access::{Grant, Policy}, http::{object::{self, Object}, request::Request}, units::Now};
+/// fn route(request: &Request<'_>, object: &Object<'_>, grant: &Grant, policy: &Policy<'_>, now: Now) {
+///     let _ = object::read(request, object, grant, policy, now);
+/// }
+/// ```
+/// ```compile_fail,E0061
+/// use sluicegate::{access::{Grant, Policy}, http::{object::{self, Object}, request::Request}, units::Now};
+/// fn route(request: &Request<'_>, object: &Object<'_>, policy: &Policy<'_>, now: Now) {
+///     let _ = object::read(request, object, policy, now);
+/// }
+/// ```
 pub fn read(
     request: &Request<'_>,
     object: &Object<'_>,
@@ -62,9 +78,9 @@ pub fn read(
         return Err(no_such_key());
     }
     if object.is_signed_playlist {
-        signed_playlist(request, folder, &channel, grant, policy, now)
+        signed_playlist(request, object, folder, &channel, grant, policy, now)
     } else {
-        live_playlist(request, &mut channel, grant, now)
+        live_playlist(request, object, &mut channel, grant, now)
     }
     .ok_or_else(no_such_key)?
 }
@@ -141,6 +157,7 @@ fn precondition_failed() -> OssError {
 /// The live playlist as the ring has it; the same text for all, made once per change.
 fn live_playlist(
     request: &Request<'_>,
+    object: &Object<'_>,
     channel: &mut Channel,
     grant: &Grant,
     now: Now,
@@ -159,6 +176,10 @@ fn live_playlist(
         Verdict::PreconditionFailed => return Some(Err(precondition_failed())),
         Verdict::Send => {}
     }
+    if !object.base.is_empty() {
+        return Some(Ok(described(200, Body::Made(with_base(&rendered.text, object.base)))));
+    }
+
     Some(Ok(if wants_gzip(request) {
         let packed = rendered.gzip.get_or_insert_with(|| gzip(&rendered.text).into());
         described(200, Body::Shared(Rc::clone(packed))).with("Content-Encoding", "gzip")
@@ -167,9 +188,22 @@ fn live_playlist(
     }))
 }
 
+/// A playlist's text with `base` before every address.
+fn with_base(text: &[u8], base: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() * 2);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if !line.starts_with(b"#") {
+            out.extend_from_slice(base.as_bytes());
+        }
+        out.extend_from_slice(line);
+    }
+    out
+}
+
 /// The live playlist with every address signed as the request was (OSS: `x-oss-process=hls/sign`).
 fn signed_playlist(
     request: &Request<'_>,
+    object: &Object<'_>,
     folder: &str,
     channel: &Channel,
     grant: &Grant,
@@ -181,7 +215,7 @@ fn signed_playlist(
         Ok(signer) => signer,
         Err(refusal) => return Some(Err(refusal.into())),
     };
-    let mut object = String::with_capacity(folder.len() + 18);
+    let mut key = String::with_capacity(folder.len() + 18);
     let mut text = String::with_capacity(4096);
     playlist::render(
         window.records,
@@ -189,11 +223,12 @@ fn signed_playlist(
         window.target_duration_s,
         &mut text,
         |record, out| {
-            object.clear();
-            let _ = write!(object, "{folder}/");
-            write_segment_name(record, &mut object);
+            key.clear();
+            let _ = write!(key, "{folder}/");
+            write_segment_name(record, &mut key);
+            out.push_str(object.base);
             write_segment_name(record, out);
-            signer.query_for(&object, out);
+            signer.query_for(&key, out);
         },
     );
     if text.len() > PLAYLIST_BYTES_MAX {

@@ -16,7 +16,7 @@ use crate::{
         request::Request,
         response::{Body, RequestId, Response},
     },
-    query::Query,
+    query::{Query, encode_path},
     units::Now,
 };
 
@@ -109,7 +109,8 @@ fn in_bucket(
             let channel = key
                 .split_once('/')
                 .and_then(|(channel, _)| world.channels.find(&bucket.name, channel));
-            let object = Object { key, is_signed_playlist, channel };
+            let base = base(request.path, key);
+            let object = Object { key, is_signed_playlist, base: &base, channel };
             object::read(request, &object, &grant, &policy, world.now)
         }
         Action::WriteObject => Err(read_only(request.method, "OBJECT")),
@@ -117,6 +118,18 @@ fn in_bucket(
             Err(OssError::new(501, "NotImplemented", "This call is not offered by this gateway."))
         }
     }
+}
+
+/// What segment names in a playlist have to begin with to resolve to the key's folder.
+fn base(path: &str, key: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    let is_escaped = file.to_ascii_lowercase().contains("%2f");
+    let mut base = String::new();
+    if let (true, Some((folder, _))) = (is_escaped, key.rsplit_once('/')) {
+        encode_path(folder, &mut base);
+        base.push('/');
+    }
+    base
 }
 
 /// What a request in a bucket wants to do.

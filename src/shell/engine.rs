@@ -28,7 +28,8 @@ use crate::{
         response::{RequestId, Response},
     },
     limits::{
-        RTMP_WAITING_MAX, SCRATCH_BYTES, WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ,
+        HTTP_HEADS_HELD_MAX, HTTP_TEXT_BYTES_HELD_MAX, RTMP_WAITING_MAX, SCRATCH_BYTES,
+        WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ,
     },
     publish::{self, NotAdmitted, Refused},
     rtmp::{Publish, PublishRefusal},
@@ -59,9 +60,15 @@ pub(super) struct Engine {
     flash: RefCell<Option<FlashThread>>,
     /// Who waits for which segment of which channel to be read through.
     loads: RefCell<HashMap<(u32, u64), Waiting>>,
+    /// The clock is not before all that is plausible.
+    is_clock_set: Cell<bool>,
     scratch: RefCell<Box<[u8]>>,
     viewers: Rc<Seats>,
     encoders: Rc<Seats>,
+    /// For connections that hold part of a request.
+    heads: Rc<Seats>,
+    /// One for each byte of text that waits for its reader.
+    text_bytes: Rc<Seats>,
     /// A ring is open, or cannot be.
     pub(super) ring_opened: Notify,
     /// A write buffer is free again.
@@ -96,9 +103,12 @@ impl Engine {
             pool: RefCell::new(BufferPool::new(publishers * WRITE_BUFFERS_PER_PUBLISHER)),
             flash: RefCell::new(Some(flash)),
             loads: RefCell::default(),
+            is_clock_set: Cell::new(true),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             viewers: Seats::new(viewers),
             encoders: Seats::new(publishers + RTMP_WAITING_MAX),
+            heads: Seats::new(HTTP_HEADS_HELD_MAX),
+            text_bytes: Seats::new(HTTP_TEXT_BYTES_HELD_MAX),
             ring_opened: Notify::new(),
             buffer_freed: Notify::new(),
             retired: Notify::new(),
@@ -145,6 +155,16 @@ impl Engine {
     /// A seat for one more RTMP connection, if there is one.
     pub(super) fn take_rtmp_seat(&self) -> Option<Seat> {
         Seats::take(&self.encoders)
+    }
+
+    /// A seat for one more half-received request, if there is one.
+    pub(super) fn take_head_seat(&self) -> Option<Seat> {
+        Seats::take(&self.heads)
+    }
+
+    /// Room for `bytes` of text that is being sent, if there is some.
+    pub(super) fn hold_text(&self, bytes: usize) -> Option<Seat> {
+        Seats::take_many(&self.text_bytes, bytes)
     }
 
     /// Names the next request.
@@ -398,6 +418,16 @@ impl Engine {
 
     /// What only time changes: buffers that nobody needs go back to the system.
     pub(super) fn tick(&self) {
+        let is_plausible = self.gate_time(self.now(), &self.channels.borrow()).is_plausible();
+        if is_plausible != self.is_clock_set.replace(is_plausible) {
+            if is_plausible {
+                tracing::info!("the clock is set: signed requests are let in");
+            } else {
+                tracing::error!(
+                    "the clock of this box is not set, so signed requests are refused: let it reach a time server (NTP), or set it by hand"
+                );
+            }
+        }
         let publishers = self
             .channels
             .borrow()
@@ -514,9 +544,12 @@ struct Seats {
     taken: Cell<usize>,
 }
 
-/// One of them, free again when it is dropped.
+/// Some of them, free again when they are dropped.
 #[derive(Debug)]
-pub(super) struct Seat(Rc<Seats>);
+pub(super) struct Seat {
+    seats: Rc<Seats>,
+    count: usize,
+}
 
 impl Seats {
     fn new(max: usize) -> Rc<Self> {
@@ -524,16 +557,20 @@ impl Seats {
     }
 
     fn take(seats: &Rc<Self>) -> Option<Seat> {
-        if seats.taken.get() >= seats.max {
+        Self::take_many(seats, 1)
+    }
+
+    fn take_many(seats: &Rc<Self>, count: usize) -> Option<Seat> {
+        if count > seats.max - seats.taken.get() {
             return None;
         }
-        seats.taken.update(|taken| taken + 1);
-        Some(Seat(Rc::clone(seats)))
+        seats.taken.update(|taken| taken + count);
+        Some(Seat { seats: Rc::clone(seats), count })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.taken.update(|taken| taken - 1);
+        self.seats.taken.update(|taken| taken - self.count);
     }
 }

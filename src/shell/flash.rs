@@ -1,11 +1,14 @@
 //! The one thread that touches flash: jobs in, events out.
 //!
-//! Rings are made, opened, written, sealed and read through here and nowhere else, in the order of the jobs: the engine never
-//! waits for a card. What takes long for a viewer or for a ring that is being made is cut into steps, of which
-//! one is done between two jobs, so that it holds up a camera by one step at most.
+//! Rings are made, opened, written, sealed and read through here and nowhere else, in the order of the jobs: the
+//! engine never waits for a card. What takes long for a viewer or for a ring that is being made is cut into steps,
+//! of which one is done between two jobs, so that it holds up a camera by one step at most.
 //!
-//! The job queue is bounded; events are not, but each job has one answer, and beside those there are only
-//! [`Event::Making`], at most a hundred a ring, and [`Event::Failed`], at most one a write, seal or sync.
+//! Neither queue grows without bound: writes are as many as there are buffers, seals [`SEALS_IN_FLIGHT_MAX`] a ring,
+//! other jobs [`FLASH_JOBS_MAX`]; each has one answer at most, and beside those there are only [`Event::Making`], at
+//! most a hundred a ring, and [`Event::Failed`], at most one a write, seal or sync.
+//!
+//! [`SEALS_IN_FLIGHT_MAX`]: crate::limits::SEALS_IN_FLIGHT_MAX
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,7 +17,8 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{self, RecvTimeoutError, TrySendError},
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -61,6 +65,12 @@ pub enum Job {
     Close(RingId),
     /// Remove a ring's file; the ring is closed. Answer: [`Event::Removed`].
     Remove(RingId, PathBuf),
+}
+
+impl Job {
+    const fn is_counted(&self) -> bool {
+        !matches!(self, Self::Write(..) | Self::Seal(..))
+    }
 }
 
 /// Which ring is to be opened.
@@ -171,15 +181,19 @@ pub enum LoadError {
 /// The engine's end.
 #[derive(Debug)]
 pub struct FlashThread {
-    jobs: mpsc::SyncSender<Job>,
+    jobs: mpsc::Sender<Job>,
+    /// How many jobs in the queue are neither writes nor seals.
+    waiting: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
 impl FlashThread {
     /// Starts the thread.
     pub fn start(clock: Clock, events: UnboundedSender<Event>) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::sync_channel(FLASH_JOBS_MAX);
+        let (jobs, queue) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
         let worker = Worker {
+            waiting: Arc::clone(&waiting),
             clock,
             events,
             rings: BTreeMap::new(),
@@ -188,14 +202,16 @@ impl FlashThread {
         };
         let thread =
             thread::Builder::new().name("flash".into()).spawn(move || worker.run(&queue))?;
-        Ok(Self { jobs, thread })
+        Ok(Self { jobs, waiting, thread })
     }
 
-    /// Hands a job over, and never waits. A job that comes back found the queue full.
+    /// Hands a job over, and never waits. A job that comes back found the queue full; a write or a seal never does.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
-        self.jobs.try_send(job).map_err(|e| match e {
-            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
-        })
+        if job.is_counted() && self.waiting.fetch_add(1, Ordering::Relaxed) >= FLASH_JOBS_MAX {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(job);
+        }
+        self.jobs.send(job).map_err(|e| e.0)
     }
 
     /// Does what has been handed over, closes all rings, and ends. Returns when that is done.
@@ -209,6 +225,7 @@ impl FlashThread {
 /// The thread's end.
 struct Worker {
     clock: Clock,
+    waiting: Arc<AtomicUsize>,
     events: UnboundedSender<Event>,
     rings: BTreeMap<RingId, RingWriter<RingFile>>,
     /// What is done a step at a time, in turn.
@@ -265,6 +282,9 @@ impl Worker {
     }
 
     fn work(&mut self, job: Job) {
+        if job.is_counted() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
         match job {
             Job::Open(open) => self.open(*open),
             Job::Write(id, Write { epoch, position, buffer }) => {

@@ -21,10 +21,13 @@ use crate::{
         response::{Body, Response},
     },
     limits::{
-        HTTP_BODY_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX,
-        HTTP_STALL_MS_MAX, SEND_SLICE_BYTES,
+        HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX, HTTP_STALL_MS_MAX,
+        SEND_SLICE_BYTES,
     },
-    shell::{engine::Engine, rtmp_conn},
+    shell::{
+        engine::{Engine, Seat},
+        rtmp_conn,
+    },
     store::geometry::Extent,
 };
 
@@ -45,8 +48,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
         let _ = timeout(Duration::from_secs(1), send(&stream, &engine, response, false)).await;
         return;
     };
-    let mut connection =
-        Connection { stream, engine, unread: Vec::new(), has_said_continue: false };
+    let mut connection = Connection { stream, engine, unread: Vec::new(), held: None };
     match connection.run().await {
         Ok(End::Closed) => {}
         Ok(End::Rtmp) => {
@@ -63,8 +65,8 @@ struct Connection {
     engine: Rc<Engine>,
     /// What has arrived of a request that is not complete. Empty and without memory while the connection idles.
     unread: Vec<u8>,
-    /// The client that waits for it was told to send its body.
-    has_said_continue: bool,
+    /// Its place among the connections that hold one.
+    held: Option<Seat>,
 }
 
 enum End {
@@ -89,8 +91,19 @@ impl Connection {
             let was_idle = self.unread.is_empty();
             match self.turn()? {
                 Turn::Wait => {
-                    if was_idle && !self.unread.is_empty() {
+                    if self.unread.is_empty() {
+                        self.held = None;
+                    } else if was_idle {
                         deadline = Instant::now() + HEAD_TIME;
+                        self.held = self.engine.take_head_seat();
+                        if self.held.is_none() {
+                            let busy = error::busy(
+                                "Too many requests are half received.",
+                                self.engine.next_request_id(),
+                            );
+                            send(&self.stream, &self.engine, busy, false).await?;
+                            return Ok(End::Closed);
+                        }
                     }
                     if timeout_at(deadline, self.stream.readable()).await.is_err() {
                         return Ok(End::Closed);
@@ -98,10 +111,13 @@ impl Connection {
                 }
                 Turn::Answer(response, keep_alive) => {
                     send(&self.stream, &self.engine, response, keep_alive).await?;
+                    if self.unread.is_empty() {
+                        self.held = None;
+                    }
                     if !keep_alive {
                         return Ok(End::Closed);
                     }
-                    self.has_said_continue = false;
+
                     deadline = Instant::now() + IDLE_TIME;
                 }
                 Turn::Closed => return Ok(End::Closed),
@@ -118,7 +134,7 @@ impl Connection {
         }
         let engine = Rc::clone(&self.engine);
         let mut scratch = engine.scratch();
-        let room = (HTTP_HEAD_BYTES_MAX + HTTP_BODY_BYTES_MAX).saturating_sub(self.unread.len());
+        let room = HTTP_HEAD_BYTES_MAX.saturating_sub(self.unread.len());
         let room = room.min(scratch.len());
         let arrived = match self.stream.try_read(scratch.get_mut(..room).unwrap_or_default()) {
             Ok(0) => return Ok(Turn::Closed),
@@ -162,32 +178,13 @@ impl Connection {
             Ok(None) => return (None, 0),
             Err(error) => return refused(error::malformed(&error, self.engine.next_request_id())),
         };
-        let body_bytes = match request.body {
-            BodyLength::Known(bytes) if bytes <= HTTP_BODY_BYTES_MAX as u64 => {
-                usize::try_from(bytes).unwrap_or(0)
-            }
-            body => {
-                return refused(error::unreadable_body(
-                    body,
-                    request.host,
-                    self.engine.next_request_id(),
-                ));
-            }
-        };
-        if bytes.len() < head_bytes + body_bytes {
-            let expects = request
-                .headers
-                .first("expect")
-                .is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
-            if expects && !self.has_said_continue {
-                self.has_said_continue = true;
-                // 25 bytes into an empty socket buffer; if they do not fit, the client sends its body after a while anyway.
-                let _ = self.stream.try_write(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-            return (None, 0);
-        }
+        // Nothing that is served takes a body: it is not read, and what follows it is not looked for.
+        let keep_alive = request.keep_alive && request.body == BodyLength::Known(0);
         let response = self.engine.respond(&request);
-        (Some(Turn::Answer(response, request.keep_alive)), head_bytes + body_bytes)
+        (
+            Some(Turn::Answer(response, keep_alive)),
+            if keep_alive { head_bytes } else { bytes.len() },
+        )
     }
 }
 
@@ -201,6 +198,15 @@ async fn send(
     let mut head = String::with_capacity(512);
     response.write_head(engine.now().wall.as_secs(), keep_alive, &mut head);
     let mut head = head.into_bytes();
+    let text_bytes = match &response.body {
+        Body::Made(_) | Body::Shared(_) => {
+            head.len() + usize::try_from(response.body.bytes()).unwrap_or(usize::MAX)
+        }
+        _ => head.len(),
+    };
+    let Some(_held) = engine.hold_text(text_bytes) else {
+        return Err(io::Error::other("too much text waits for viewers that do not read"));
+    };
     match response.body {
         _ if response.is_head_only => write_all(stream, &head).await,
         Body::Empty => write_all(stream, &head).await,

@@ -66,10 +66,6 @@ async fn serve(config: Config, companion: Companion) -> Result<(), String> {
     spawn_local(Rc::clone(&engine).listen(events));
     let notify = Notify::open();
     notify.say("READY=1");
-    #[cfg_attr(
-        not(feature = "demo"),
-        expect(clippy::infallible_destructuring_match, reason = "one variant is left")
-    )]
     let file = match companion {
         Companion::File(file) => Some(file),
         #[cfg(feature = "demo")]

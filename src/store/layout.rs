@@ -63,9 +63,10 @@
 //! of the bytes of the failed one. So what was not synced before is given up (records that were already listed become
 //! gaps), and a page that says so is synced before anything else is written.
 //!
-//! A page that a fault of the card damaged after it was synced looks like case 2. Then the record found newest may be one
-//! sync too old, and bytes may have been written up to twice the reach behind it: while any page of the index is
-//! damaged, twice the reach counts. Damaged bodies are found when they are read: nothing is served before its
+//! A page that a fault of the card damaged after it was synced looks like case 2. Then the record found newest may be
+//! one sync too old, and bytes may have been written up to twice the reach behind it: while any page of the index
+//! is damaged, twice the reach counts. What no rule brings back is the number of a segment whose newest page is lost
+//! in this way: it is used again. Damaged bodies are found when they are read: nothing is served before its
 //! CRC was seen to fit.
 
 use thiserror::Error;
@@ -88,8 +89,8 @@ pub const FORMAT_VERSION: u32 = 1;
 const SUPERBLOCK_MAGIC: [u8; 8] = *b"SLUICERG";
 const PAGE_MAGIC: u32 = u32::from_le_bytes(*b"SGix");
 
-/// Positions above this are not believed: at 1 GB/s it takes a century to get here, and sums with it cannot overflow.
-const POSITION_MAX: u64 = 1 << 61;
+/// Numbers above this are not believed: counting bytes at 1 GB/s it takes 70 years to get here, and sums cannot overflow.
+const NUMBER_MAX: u64 = 1 << 61;
 
 /// What a ring file is and whose.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -287,7 +288,12 @@ fn parse_written_page(
         time_ceiling,
     ] = decode_line(head);
     let (found_id, reach_bytes) = halves(ring_reach);
-    if !is_sealed(page, 0) || halves(crc_magic).1 != PAGE_MAGIC || found_id != ring_id {
+    let numbers = [write, oldest, synced_below, sequence_ceiling, time_ceiling];
+    let is_ours = is_sealed(page, 0)
+        && halves(crc_magic).1 == PAGE_MAGIC
+        && found_id == ring_id
+        && numbers.iter().all(|number| *number <= NUMBER_MAX);
+    if !is_ours {
         return None;
     }
     let mut group = Group::new();
@@ -348,7 +354,7 @@ fn parse_record(words: [u64; 8], layout: &Layout) -> Option<Record> {
         is_gap: flags & IS_GAP != 0,
     };
     let is_sound = position.is_multiple_of(PAGE_BYTES as u64)
-        && position <= POSITION_MAX
+        && [sequence, discontinuities, start, duration, position].iter().all(|n| *n <= NUMBER_MAX)
         && u64::from(bytes) <= SEGMENT_BYTES_MAX.min(layout.data_bytes())
         && record.is_gap == (bytes == 0);
     is_sound.then_some(record)
@@ -480,6 +486,9 @@ mod tests {
             &|record| record.position += 1,
             &|record| record.position = 0,
             &|record| record.position = 1 << 62,
+            &|record| record.start.0 = u64::MAX,
+            &|record| record.discontinuities = u64::MAX,
+            &|record| record.duration.0 = i64::MAX,
             &|record| record.position = u64::MAX / PAGE_BYTES as u64 * PAGE_BYTES as u64,
             &|record| record.bytes = u32::MAX,
             &|record| record.bytes = 0,

@@ -5,10 +5,10 @@
 //!
 //! ```text
 //! engine thread                                        flash thread
-//! Ring::open_segment ─▶ SegmentWriter ──Write──▶ RingWriter::write
-//! Ring::seal ─────────────────────────Seal──▶ RingWriter::seal    page and body: one sync
-//! Ring::sealed: listed ◀─────────────────────────┘
-//! Ring::fail ◀────────── a write, a seal or a sync failed
+//! Ring::open_segment ─▶ SegmentWriter ───Write──▶ RingWriter::write
+//! Ring::seal ────────────────────────────Seal──▶ RingWriter::seal    page and body: one sync
+//! Ring::sealed: it is listed ◀───────────────────────┤
+//! Ring::fail: what was not synced is lost ◀──────────┘
 //! ```
 //!
 //! Read [`layout`] first: the format, and why power may go at any byte.

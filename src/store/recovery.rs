@@ -1,7 +1,7 @@
 //! A ring file as it was found → what of it is live, and where to go on. Reads only.
 //!
 //! The index is read from front to back, then the bodies that no sync is known to have covered, and no others.
-//! Why the outcome is right is argued in [`layout`](super::layout).
+//! Why the outcome is right is argued in [`super::layout`].
 
 use std::io;
 
@@ -139,7 +139,7 @@ impl Index {
         self.records.get(first..).unwrap_or_default()
     }
 
-    /// Records whose bytes may have been overwritten in part, or whose page is about to be: those before the first that stays.
+    /// Where the live records begin: the bytes of those before may be overwritten, or their page is about to be.
     ///
     /// `next_sequence` is the next segment's, `reach_bytes` how far it may go.
     fn live_from(&self, layout: &Layout, next_sequence: u64, reach_bytes: u64) -> usize {
@@ -320,5 +320,121 @@ impl BodyCheck {
         let found = self.hasher.clone().finalize();
         let expected = self.expected;
         if found == expected { Ok(true) } else { Err(BodyError::Corrupt { found, expected }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::{
+            layout::encode_page,
+            memory_flash::{MemoryFlash, NAME, formatted, geometry},
+        },
+        units::Ticks90k,
+    };
+
+    fn superblock() -> Superblock {
+        Superblock::new(geometry().layout, NAME).unwrap()
+    }
+
+    /// A record of one page, whose bytes are zeros like all of an empty ring.
+    fn record(sequence: u64) -> Record {
+        Record {
+            sequence,
+            discontinuities: 0,
+            start: UnixMillis(1_700_000_000_000 + sequence),
+            duration: Ticks90k(90),
+            position: sequence * PAGE_BYTES as u64,
+            bytes: 4096,
+            crc: crc32fast::hash(&[0; PAGE_BYTES]),
+            target_duration_s: 5,
+            is_discontinuity: false,
+            is_independent: true,
+            is_gap: false,
+        }
+    }
+
+    fn put(flash: &mut MemoryFlash, write: u64, synced_below: u64, records: &[Record]) {
+        let layout = geometry().layout;
+        let header = PageHeader { write, synced_below, ..PageHeader::default() };
+        let page = encode_page(superblock().ring_id(), &header, &records.iter().copied().collect());
+        let at = layout.page_offset(layout.pair_of(records[0].sequence), write % 2);
+        flash.write(at, &page).unwrap();
+    }
+
+    fn found(flash: &mut MemoryFlash) -> (Vec<u64>, u64) {
+        let recovered = recover(flash, &superblock(), 0, &mut vec![0; 4096]).unwrap();
+        (recovered.records.iter().map(|record| record.sequence).collect(), recovered.dropped)
+    }
+
+    #[test]
+    fn the_newest_page_of_a_pair_counts() {
+        let mut flash = formatted();
+        put(&mut flash, 1, 0, &[record(0), record(1)]);
+        put(&mut flash, 2, 0, &[record(0)]);
+        assert_eq!(found(&mut flash), (vec![0], 0));
+        put(&mut flash, 3, 0, &[record(0), record(1), record(2)]);
+        assert_eq!(found(&mut flash), (vec![0, 1, 2], 0));
+    }
+
+    #[test]
+    fn a_page_with_higher_numbers_that_is_older_than_the_newest_does_not_count() {
+        let mut flash = formatted();
+        put(&mut flash, 5, 63, &[record(63)]);
+        put(&mut flash, 6, 62, &[record(61), record(62)]);
+        assert_eq!(found(&mut flash), (vec![61, 62], 0));
+    }
+
+    #[test]
+    fn the_first_unproven_record_that_fails_takes_all_behind_it_along() {
+        let bad = |sequence| Record { crc: 1, ..record(sequence) };
+        let mut flash = formatted();
+        put(&mut flash, 1, 2, &[bad(0), record(1), record(2), bad(3), record(4), bad(5)]);
+        assert_eq!(found(&mut flash), (vec![0, 1, 2], 3), "what was synced is not read");
+        put(&mut flash, 2, 0, &[bad(0), record(1)]);
+        assert_eq!(found(&mut flash), (vec![], 2));
+    }
+
+    #[test]
+    fn a_damaged_page_doubles_the_reach() {
+        let data = geometry().layout.data_bytes() / PAGE_BYTES as u64;
+        let mut flash = formatted();
+        // The two are a page short of a whole lap apart.
+        put(&mut flash, 2, 99, &[record(0), Record { position: (data - 2) * 4096, ..record(1) }]);
+        assert_eq!(found(&mut flash), (vec![0, 1], 0));
+        let with_reach = |flash: &mut MemoryFlash, reach| {
+            recover(flash, &superblock(), reach, &mut vec![0; 4096]).unwrap().records.len()
+        };
+        assert_eq!((with_reach(&mut flash, 4096), with_reach(&mut flash, 8192)), (2, 1));
+        flash.write(geometry().layout.page_offset(1, 0), &[1]).unwrap();
+        assert_eq!((with_reach(&mut flash, 2048), with_reach(&mut flash, 4096)), (2, 1));
+    }
+
+    #[test]
+    fn no_index_however_it_looks_makes_recovery_panic() {
+        let mut random = 1_u64;
+        for _ in 0..300 {
+            let mut flash = formatted();
+            for pair in 0..geometry().layout.pairs {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let from = (random >> 4) / 4096 * 4096;
+                let records: Vec<_> = (0..3)
+                    .map(|nth| Record { position: from + nth * 4096, ..record(pair * 63 + nth) })
+                    .collect();
+                let header = PageHeader {
+                    write: random >> 3,
+                    reach_bytes: u32::MAX,
+                    sequence_ceiling: random >> 3,
+                    ..PageHeader::default()
+                };
+                let group = records.iter().copied().collect();
+                let page = encode_page(superblock().ring_id(), &header, &group);
+                flash.write(geometry().layout.page_offset(pair, 0), &page).unwrap();
+            }
+            let recovered =
+                recover(&mut flash, &superblock(), 1 << 20, &mut vec![0; 4096]).unwrap();
+            assert_eq!(recovered.damaged_pages, 0, "the pages are whole, however wild");
+        }
     }
 }

@@ -107,7 +107,9 @@ impl SegmentWriter {
         self.marked_crc = self.crc.clone();
     }
 
-    /// Forgets what was written after the last mark. `false`: part of it is beyond recall, so the segment ends at the mark.
+    /// Forgets what was written after the last mark.
+    ///
+    /// `false`: part of it is beyond recall, so the segment ends at the mark.
     pub fn rollback(&mut self) -> bool {
         let kept = self.marked.checked_sub(self.gone).and_then(|kept| usize::try_from(kept).ok());
         match (kept, &mut self.buffer) {

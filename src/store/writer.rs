@@ -1,6 +1,6 @@
 //! Writes and seals of one ring → writes and syncs of its file, in the order that makes a power cut harmless.
 //!
-//! The rules are those of [`layout`](super::layout): *Copy*, *Reach*, *Proof* and *Ceiling* are each one place in here.
+//! The rules are those of [`super::layout`]: *Copy*, *Reach*, *Proof* and *Ceiling* are each one place in here.
 //! It runs on the flash thread and knows no segment but by its record. After a failure it counts its `epoch` up:
 //! what was sent before the ring knew of it is dropped, and what comes with the next epoch is tried again.
 
@@ -95,7 +95,9 @@ pub struct WriteError {
 }
 
 impl<F: Flash> RingWriter<F> {
-    /// Recovers the ring, from what is on flash and not merely in the page cache. The ring it returns goes with this writer.
+    /// Recovers the ring, from what is on flash and not merely in the page cache.
+    ///
+    /// What it finds is for [`Ring::new`](super::ring::Ring::new): that ring goes with this writer.
     ///
     /// `is_relaxed`: segments may be listed before they are synced.
     pub fn open(
@@ -226,12 +228,11 @@ impl<F: Flash> RingWriter<F> {
             return Err(("sealing a segment", no));
         }
         self.write_page(self.ceiling())?;
-        let is_last_of_group = group_of(record.sequence + 1) != group;
         // Ceiling.
         let may_wait = self.is_relaxed
             && record.sequence < self.durable.ceiling.sequence
             && record.end() <= self.durable.ceiling.time;
-        if may_wait && !is_last_of_group {
+        if may_wait {
             self.unsynced_since.get_or_insert(now);
             Ok(())
         } else {
@@ -295,7 +296,7 @@ impl<F: Flash> RingWriter<F> {
             self.write_page(self.ceiling())?;
             self.sync()?;
             if let Some(at) = self.stale {
-                // Once a later page says that all before it was synced, nothing would tell these records from good ones.
+                // Once a later page says that all before it was synced, nothing tells these records from good ones.
                 self.flash.write(at, &[0; PAGE_BYTES]).map_err(|e| ("writing the index", e))?;
                 self.sync()?;
                 self.stale = None;
@@ -385,6 +386,7 @@ fn check(found: &Superblock, layout: &Layout, name: &str) -> Result<(), NotThisR
 mod tests {
     use super::*;
     use crate::store::{
+        layout::PageState,
         memory_flash::{MemoryFlash, NAME, Pair, formatted, geometry, listing},
         ring::Ring,
         segment::Body,
@@ -478,6 +480,31 @@ mod tests {
         let closed = Pair::open(pair.into_flash(), true);
         assert_eq!((closed.ring.next_sequence(), closed.ring.time_floor()), (last + 1, end));
         assert_eq!(closed.ring.records().len(), 5);
+    }
+
+    #[test]
+    fn dropped_records_leave_the_index_before_anything_is_written() {
+        let mut pair = Pair::open(formatted(), true);
+        (0..3).for_each(|_| {
+            pair.record(5000);
+        });
+        let bad = pair.ring.extent(pair.ring.record(1).unwrap(), 4999, 1).unwrap();
+        let mut flash = pair.into_flash();
+        flash.bytes[usize::try_from(bad.offset).unwrap()] ^= 1;
+        let mut pair = Pair::open(flash, true);
+        assert_eq!((pair.ring.history().len(), pair.writer.flash().writes.len()), (1, 0));
+        let sequence = pair.record(5000);
+        let flash = pair.into_flash();
+        for copy in [0, 1] {
+            let at = usize::try_from(geometry().layout.page_offset(0, copy)).unwrap();
+            let page = flash.bytes[at..].first_chunk().unwrap();
+            let id = Superblock::new(geometry().layout, NAME).unwrap().ring_id();
+            let PageState::Good(_, group) = layout::parse_page(page, id, &geometry().layout, 0)
+            else {
+                panic!("the page is not whole");
+            };
+            assert!(group.iter().all(|record| record.sequence == 0 || record.sequence == sequence));
+        }
     }
 
     #[test]

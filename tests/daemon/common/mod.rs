@@ -1,5 +1,5 @@
 //! What the end-to-end tests stand on: a daemon with a configuration of its own on free ports, child processes that
-//! cannot hang a test, a small HTTP client, and judges of playlists and transport streams.
+//! cannot hang a test, a small HTTP client, a browser, and judges of playlists and transport streams.
 //!
 //! The judges are written from the standards and share no code with the daemon.
 
@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) mod browser;
 pub(crate) mod http;
 pub(crate) mod playlist;
 pub(crate) mod playlist_recorder;
@@ -59,8 +60,12 @@ secret = "not-a-secret-outside-the-tests"
 impl Daemon {
     /// Starts a daemon whose configuration goes on with `buckets`, and waits until it takes connections.
     pub(crate) fn start(buckets: &str) -> Self {
+        Self::start_on(buckets, free_ports())
+    }
+
+    /// The same, on given ports: HTTP's and RTMP's.
+    pub(crate) fn start_on(buckets: &str, [http, rtmp]: [u16; 2]) -> Self {
         let folder = Folder::new();
-        let [http, rtmp] = free_ports();
         let head = HEAD
             .replace("HTTP_PORT", &http.to_string())
             .replace("RTMP_PORT", &rtmp.to_string())

@@ -217,11 +217,12 @@ impl Recording {
     }
 }
 
-/// One look at the playlist. A daemon that is down, as between a kill and a restart, has nothing to show.
+/// One look at the playlist. A daemon that is down, or that is still reading its ring (503),
+/// has nothing to show.
 fn look(recorder: &mut Recorder, port: u16, target: &str) {
     let Ok(reply) = try_get(port, target) else { return };
     if reply.status != 200 {
-        if recorder.last.is_some() {
+        if recorder.last.is_some() && reply.status != 503 {
             recorder
                 .fault(&format!("the playlist was there and is answered with {}", reply.status));
         }

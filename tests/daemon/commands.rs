@@ -1,0 +1,69 @@
+//! The commands around `serve`: the demonstration, and what wrong usage says.
+
+use super::*;
+
+#[test]
+fn the_demonstration_plays_and_leaves_nothing_behind() {
+    let folder = Folder::new();
+    let [http, rtmp] = free_ports();
+    let address = |port: u16| format!("127.0.0.1:{port}");
+    let mut demo = Watched::start(
+        sluicegate()
+            .args(["demo", "--http", &address(http), "--rtmp", &address(rtmp)])
+            .env("TMPDIR", folder.path()),
+    );
+    let printed = wait_for("the addresses", SOON, || {
+        Some(demo.stdout()).filter(|text| text.contains("rtmp://"))
+    });
+    let url = |part: &str| {
+        let is_url = |word: &&str| word.contains("://") && word.contains(part);
+        let mut words = printed.split([' ', '\n', '\'', '"']).filter(is_url);
+        words.next().unwrap_or_else(|| panic!("no {part} in {printed}")).to_owned()
+    };
+    let base = format!("http://{}", address(http));
+    let play = url("playlist.m3u8?");
+    let page = url("/-/play?src=");
+    wait_for("the stream", SOON, || {
+        (get(http, play.strip_prefix(&base).unwrap()).status == 200).then_some(())
+    });
+    Watched::run(ffmpeg().args(["-i", &play, "-t", "4", "-f", "null", "-"])).expect_silence();
+    assert_eq!(get(http, page.strip_prefix(&base).unwrap()).status, 200);
+    demo.signal("INT");
+    assert!(demo.wait(SOON).success(), "{}", demo.stderr());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "files are left behind");
+}
+
+#[test]
+fn exit_codes_and_messages_tell_what_happened() {
+    let folder = Folder::new();
+    let bad = folder.path().join("bad.toml");
+    fs::write(&bad, "[listen]\nhtttp = []\n").unwrap();
+    let bad = bad.to_str().unwrap();
+    let table: [(&[&str], i32, &str, &str); 7] = [
+        (&["--version"], 0, env!("CARGO_PKG_VERSION"), ""),
+        (&["--help"], 0, "sluicegate serve", ""),
+        (&[], 2, "", "--help"),
+        (&["fly"], 2, "", "fly"),
+        (&["serve", "--config", "/does/not/exist.toml"], 2, "", "/does/not/exist.toml"),
+        (&["serve", "--config", bad], 2, "", "htttp"),
+        (&["check", "--config", bad], 2, "", "htttp"),
+    ];
+    for (arguments, code, stdout, stderr) in table {
+        let done = Watched::run(sluicegate().args(arguments));
+        assert_eq!(done.status.code(), Some(code), "{arguments:?}: {done:?}");
+        assert!(
+            done.stdout.contains(stdout) && done.stderr.contains(stderr),
+            "{arguments:?}: {done:?}"
+        );
+    }
+    let daemon = Daemon::start(CAMS);
+    Watched::run(sluicegate().arg("check").arg("--config").arg(daemon.config()));
+    let second = Watched::run(sluicegate().arg("serve").arg("--config").arg(daemon.config()));
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert!(
+        second.stderr.contains(&daemon.http.to_string()),
+        "it says which address is taken: {}",
+        second.stderr
+    );
+    assert!(TcpStream::connect(("127.0.0.1", daemon.http)).is_ok(), "the first one goes on");
+}
