@@ -231,7 +231,7 @@ mod tests {
         let text = report(&config, &warnings, Some(4 << 30));
         for part in [
             "of 48 MiB allowed",
-            "flash writes: 64 buffers × 64 KiB",
+            "flash writes: 33 buffers × 64 KiB",
             "     256 MiB      30 min      15 min       7 min",
             "cams/front-door",
             "cams: 4 more channels, each 64 MiB",

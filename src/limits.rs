@@ -120,11 +120,14 @@ pub const PAGE_BYTES: usize = 4096;
 pub const WRITE_BYTES: usize = 64 << 10;
 const _: () = assert!(WRITE_BYTES.is_multiple_of(PAGE_BYTES), "writes start on a page");
 
-/// Write buffers per publisher, on average over all: one being filled, the others on their way to flash.
+/// Write buffers per publisher, on average over all: one being filled, one on its way to flash.
 ///
-/// They are one pool. When it is empty the channel that asks drops its segment, counts it, and starts the
-/// next one at a key frame; no other channel notices.
-pub const WRITE_BUFFERS_PER_PUBLISHER: usize = 4;
+/// They are one pool. When it is empty the publishers are left unread for [`FLASH_WAIT_MS_MAX`]; then the channel that
+/// asks loses its segment, counts it, and starts the next one at a key frame.
+pub const WRITE_BUFFERS_PER_PUBLISHER: usize = 2;
+
+/// Write buffers in the pool beside those, as soon as there is a publisher: a burst needs one more than it fills.
+pub const WRITE_BUFFERS_SHARED: usize = 1;
 
 /// Buffers that one read from a publisher may need: the one that it fills up, and the next.
 pub const WRITE_BUFFERS_PER_READ: usize = SCRATCH_BYTES / WRITE_BYTES + 1;
@@ -220,6 +223,12 @@ pub const REFERER_BYTES_MAX: usize = 1024;
 
 /// Longest `x-oss-hls-sign-token`, in bytes (OSS: hls/sign). A longer one is answered 400.
 pub const HLS_SIGN_TOKEN_BYTES_MAX: usize = 100;
+
+/// How long a connection that is being closed may still send before it is cut, in milliseconds.
+pub const HTTP_LINGER_MS_MAX: u64 = 1_000;
+
+/// Reads of what a closing connection still sends. One that sends more is cut.
+pub const LINGER_READS_MAX: usize = 16;
 
 /// Largest playlist text, in bytes (OSS: 1 MB for hls/sign).
 pub const PLAYLIST_BYTES_MAX: usize = 1 << 20;
@@ -387,7 +396,9 @@ pub fn memory_budget(load: &Load) -> Budget {
         let how = format!("{count} {of} × {}", kib(bytes));
         lines.push(BudgetLine { owner, bytes: count.saturating_mul(bytes), how });
     };
-    let write_buffers = publishers.saturating_mul(WRITE_BUFFERS_PER_PUBLISHER as u64);
+    let write_buffers = publishers
+        .saturating_mul(WRITE_BUFFERS_PER_PUBLISHER as u64)
+        .saturating_add(WRITE_BUFFERS_SHARED as u64);
     each("flash writes", write_buffers, "buffers", WRITE_BYTES as u64);
     each("RTMP", publishers.saturating_add(RTMP_WAITING_MAX as u64), "connections", rtmp);
     each("media", publishers, "publishers", media as u64);

@@ -29,7 +29,7 @@ use crate::{
     },
     limits::{
         HTTP_HEADS_HELD_MAX, HTTP_TEXT_BYTES_HELD_MAX, RTMP_WAITING_MAX, SCRATCH_BYTES,
-        WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ,
+        WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ, WRITE_BUFFERS_SHARED,
     },
     publish::{self, NotAdmitted, Refused},
     rtmp::{Publish, PublishRefusal},
@@ -100,7 +100,7 @@ impl Engine {
             channels: RefCell::default(),
             files: RefCell::default(),
             last_id: Cell::new(0),
-            pool: RefCell::new(BufferPool::new(publishers * WRITE_BUFFERS_PER_PUBLISHER)),
+            pool: RefCell::new(BufferPool::new(write_buffers(publishers))),
             flash: RefCell::new(Some(flash)),
             loads: RefCell::default(),
             is_clock_set: Cell::new(true),
@@ -200,7 +200,7 @@ impl Engine {
             let why = String::from("limits.publishers is reached");
             return Err(Refused::new(PublishRefusal::Rejected, "ServiceUnavailable", why).into());
         }
-        self.pool().allow((publishers + 1) * WRITE_BUFFERS_PER_PUBLISHER);
+        self.pool().allow(write_buffers(publishers + 1));
         let gate_time = self.gate_time(now, &channels);
         let admitted =
             publish::publish(request, peer, &config, &channels, &mut self.pool(), gate_time, now);
@@ -434,7 +434,7 @@ impl Engine {
             .iter()
             .filter(|channel| channel.borrow().session().is_some())
             .count();
-        self.pool().allow(publishers * WRITE_BUFFERS_PER_PUBLISHER);
+        self.pool().allow(write_buffers(publishers));
     }
 
     /// Reads the configuration again. A bad one changes nothing; publishers of unchanged channels stay.
@@ -534,6 +534,14 @@ impl Engine {
         }
         self.cut.notify_waiters();
         self.flash.borrow_mut().take()
+    }
+}
+
+/// How many write buffers so many publishers may have; with none, all go back to the system.
+const fn write_buffers(publishers: usize) -> usize {
+    match publishers {
+        0 => 0,
+        some => some * WRITE_BUFFERS_PER_PUBLISHER + WRITE_BUFFERS_SHARED,
     }
 }
 

@@ -21,8 +21,8 @@ use crate::{
         response::{Body, Response},
     },
     limits::{
-        HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX, HTTP_STALL_MS_MAX,
-        SEND_SLICE_BYTES,
+        HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX, HTTP_LINGER_MS_MAX,
+        HTTP_STALL_MS_MAX, LINGER_READS_MAX, SEND_SLICE_BYTES,
     },
     shell::{
         engine::{Engine, Seat},
@@ -33,6 +33,7 @@ use crate::{
 
 const HEAD_TIME: Duration = Duration::from_millis(HTTP_HEAD_MS_MAX);
 const IDLE_TIME: Duration = Duration::from_millis(HTTP_IDLE_MS_MAX);
+const LINGER_TIME: Duration = Duration::from_millis(HTTP_LINGER_MS_MAX);
 const STALL_TIME: Duration = Duration::from_millis(HTTP_STALL_MS_MAX);
 
 /// First byte of an RTMP connection (RTMP 1.0 §5.2.2: its version). No HTTP method starts with it.
@@ -115,6 +116,7 @@ impl Connection {
                         self.held = None;
                     }
                     if !keep_alive {
+                        linger(&self.stream, &self.engine).await;
                         return Ok(End::Closed);
                     }
 
@@ -186,6 +188,25 @@ impl Connection {
             if keep_alive { head_bytes } else { bytes.len() },
         )
     }
+}
+
+/// Closes the sending side and reads past what still comes, for a moment: closing with unread bytes would reset the
+/// connection, and the client could lose the answer (RFC 9112 §9.6).
+async fn linger(stream: &TcpStream, engine: &Engine) {
+    let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
+    let drained = async {
+        for _ in 0..LINGER_READS_MAX {
+            if stream.readable().await.is_err() {
+                return;
+            }
+            match stream.try_read(&mut engine.scratch()) {
+                Ok(0) => return,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
+    };
+    let _ = timeout(LINGER_TIME, drained).await;
 }
 
 /// Sends a whole response.

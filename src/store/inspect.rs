@@ -58,3 +58,28 @@ impl<F: Flash> Inspection<F> {
         recovery::check_body(&mut self.flash, &layout, record, &mut self.scratch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory_flash::{NAME, Pair, formatted};
+
+    #[test]
+    fn lists_what_a_start_would_find_and_names_what_went_bad() {
+        let mut pair = Pair::open(formatted(), false);
+        (0..5).for_each(|_| {
+            pair.record(10_000);
+        });
+        pair.writer.close().unwrap();
+        let records: Vec<_> = pair.ring.history().copied().collect();
+        let bad = pair.ring.extent(&records[2], 5000, 1).unwrap();
+        let mut flash = pair.into_flash();
+        flash.bytes[usize::try_from(bad.offset).unwrap()] ^= 0x10;
+        let mut inspection = Inspection::new(flash).unwrap();
+        assert_eq!((inspection.name(), &inspection.records), (NAME, &records));
+        assert_eq!((inspection.damaged_pages, inspection.dropped), (0, 0));
+        let good: Vec<_> = records.iter().map(|record| inspection.verify(record).is_ok()).collect();
+        assert_eq!(good, [true, true, false, true, true]);
+        assert!(inspection.flash.writes.is_empty());
+    }
+}

@@ -119,9 +119,12 @@ impl Connection {
         Ok(reply)
     }
 
-    /// Whether the peer has closed the connection; waits for it or for data.
+    /// Whether the peer closes the connection rather than send more. A reset, because it left bytes unread, is a close too.
     pub(crate) fn is_closed(&mut self) -> bool {
-        self.stream.fill_buf().is_ok_and(<[u8]>::is_empty)
+        match self.stream.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
     }
 
     fn line(&mut self) -> io::Result<String> {

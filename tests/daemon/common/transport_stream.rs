@@ -168,7 +168,10 @@ impl Walker {
         let section = section.get(..length)?;
         self.check(section[0] == table_id && section[1] & 0x80 != 0, "not the expected table");
         // The checksum over all, itself included, is 0.
-        self.check(crc32_mpeg(section) == 0, "checksum of a table");
+        if crc32_mpeg(section) != 0 {
+            self.fault("checksum of a table");
+            return None;
+        }
         section.get(8..length - 4)
     }
 
@@ -348,4 +351,69 @@ fn crc32_mpeg(bytes: &[u8]) -> u32 {
             crc << 1 ^ if crc >> 31 == 1 { 0x04C1_1DB7 } else { 0 }
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::{CLIP, ffmpeg, process::Watched};
+
+    const VIDEO_PID: u16 = 0x100;
+
+    /// Two seconds of the clip by ffmpeg's muxer, without the service description that it puts in front.
+    fn stream() -> Vec<u8> {
+        let folder = crate::common::Folder::new();
+        let file = folder.path().join("clip.ts");
+        Watched::run(ffmpeg().args(["-i", CLIP, "-t", "2", "-c", "copy"]).arg(&file))
+            .expect_silence();
+        let bytes = std::fs::read(file).unwrap();
+        bytes.chunks_exact(188).filter(|packet| pid(packet) != 0x11).flatten().copied().collect()
+    }
+
+    fn pid(packet: &[u8]) -> u16 {
+        u16::from_be_bytes([packet[1] & 0x1F, packet[2]])
+    }
+
+    fn faults(stream: &[u8]) -> String {
+        let mut walker = Walker::default();
+        walker.walk("planted", stream, false);
+        walker.faults.join("\n")
+    }
+
+    #[test]
+    fn the_walker_finds_what_is_planted() {
+        type Plant = fn(&mut Vec<Vec<u8>>);
+        let table: [(&str, Plant); 8] = [
+            ("188-byte packets", |packets| packets.last_mut().unwrap().truncate(100)),
+            ("begin with a PAT", |packets| packets.swap(0, 1)),
+            ("checksum of a table", |packets| packets[1][20] ^= 1),
+            ("continuity counter", |packets| drop(packets.remove(6))),
+            ("continuity counter", |packets| packets.insert(6, packets[5].clone())),
+            ("sync byte", |packets| packets[7][0] = 0x48),
+            ("DTS does not grow", |packets| {
+                let again: Vec<_> = packets
+                    .iter()
+                    .filter(|packet| pid(packet) == VIDEO_PID)
+                    .take(60)
+                    .cloned()
+                    .collect();
+                packets.extend(again);
+            }),
+            ("PCR goes from", |packets| {
+                packets.retain(|packet| {
+                    pid(packet) != VIDEO_PID || packet[1] & 0x40 == 0 || packet[5] & 0x40 != 0
+                })
+            }),
+        ];
+        let clean = stream();
+        let found = faults(&clean);
+        let packets: Vec<_> = clean.chunks_exact(188).map(<[u8]>::to_vec).collect();
+        for (fault, plant) in table {
+            assert!(!found.contains(fault), "{found}");
+            let mut planted = packets.clone();
+            plant(&mut planted);
+            let found = faults(&planted.concat());
+            assert!(found.contains(fault), "{fault}: {found}");
+        }
+    }
 }
