@@ -206,6 +206,11 @@ impl Channel {
         self.storage = Storage::Failed(why);
     }
 
+    /// Whether its ring is on the way, so that what is asked for may be there in a moment.
+    pub const fn is_opening(&self) -> bool {
+        matches!(self.storage, Storage::Opening { .. })
+    }
+
     /// What keeps its ring from being used, in words.
     pub fn trouble(&self) -> Option<String> {
         match &self.storage {

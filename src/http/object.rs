@@ -69,6 +69,13 @@ pub fn read(
     let (folder, file) = object.key.split_once('/').ok_or_else(no_such_key)?;
     let shared = object.channel.ok_or_else(no_such_key)?;
     let mut channel = shared.borrow_mut();
+    if channel.is_opening() {
+        return Err(OssError::new(
+            503,
+            "ServiceUnavailable",
+            "The ring of this channel is being opened. Try again in a moment.",
+        ));
+    }
     if let Some(start) = segment_name(file) {
         let record = *channel.segment(start).ok_or_else(no_such_key)?;
         drop(channel);

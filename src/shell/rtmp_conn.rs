@@ -344,8 +344,9 @@ impl Connection {
                 _ => {}
             }
         }
-        if matches!(end, End::Refused) {
-            // Closing with unread bytes would reset the connection, and the encoder would lose the reason.
+        if matches!(end, End::Refused | End::Unpublished) {
+            // Closing with unread bytes would reset the connection: the encoder would lose the reason, or take its own
+            // goodbye for a failure.
             let _ = timeout(LINGER_TIME, self.drain()).await;
         }
     }
