@@ -81,6 +81,7 @@ fn objects_are_answered_as_http_and_oss_have_it() {
 #[test]
 fn what_is_not_there_is_refused_by_name() {
     let daemon = Daemon::start(CAMS);
+    wait_for("the ring to be open", SOON, || (get(daemon.http, DOOR).status != 503).then_some(()));
     let mut connection = Connection::open(daemon.http);
     let table = [
         ("/cams/door/playlist.m3u8", 404, "NoSuchKey"),
