@@ -17,6 +17,7 @@ use std::{
 };
 
 mod clients;
+mod clock;
 mod commands;
 mod common;
 mod cross_origin;
