@@ -24,7 +24,10 @@ fn restart_at(daemon: &mut Daemon, time: Option<&str>) {
         let library = folders
             .map(|folder| folder.join("faketime/libfaketime.so.1"))
             .find(|path| path.exists());
-        command.env("LD_PRELOAD", library.expect("libfaketime is missing: tests/run installs it"));
+        command.env(
+            "LD_PRELOAD",
+            library.unwrap_or_else(|| panic!("libfaketime is missing: tests/run installs it")),
+        );
         command.env("FAKETIME", time).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
     command.args(["serve", "--config"]).arg(daemon.config());
