@@ -129,8 +129,12 @@ pub const WRITE_BUFFERS_PER_PUBLISHER: usize = 2;
 /// Write buffers in the pool beside those, as soon as there is a publisher: a burst needs one more than it fills.
 pub const WRITE_BUFFERS_SHARED: usize = 1;
 
-/// Buffers that one read from a publisher may need: the one that it fills up, and the next.
-pub const WRITE_BUFFERS_PER_READ: usize = SCRATCH_BYTES / WRITE_BYTES + 1;
+/// Bytes read from a publisher at once: with the packets around them they fit one write buffer.
+pub const PUBLISHER_READ_BYTES: usize = WRITE_BYTES / 2;
+
+/// Buffers that one such read may need: the one that it fills up is there; a segment that is cut in the middle of it
+/// takes another for each side of the cut.
+pub const WRITE_BUFFERS_PER_READ: usize = 2;
 
 /// How long a publisher is not read from because all write buffers are on their way to flash, in milliseconds.
 ///

@@ -257,6 +257,14 @@ impl Channel {
         }
     }
 
+    /// Segments that were lost since this was asked last.
+    pub const fn take_lost(&mut self) -> u64 {
+        match self.recorder_mut() {
+            Some(recorder) => recorder.take_lost(),
+            None => 0,
+        }
+    }
+
     /// The flash thread has sealed a segment.
     pub fn sealed(&mut self, sequence: u64, now: Now) {
         if let Storage::Ready(recorder) = &mut self.storage

@@ -85,9 +85,9 @@ impl Recorder {
         self.clock.floor().max(self.ring.time_floor())
     }
 
-    /// Segments that were lost because the flash or the buffers could not take them.
-    pub const fn lost_segments(&self) -> u64 {
-        self.lost_segments
+    /// Segments that were lost because the flash or the buffers could not take them, since this was asked last.
+    pub const fn take_lost(&mut self) -> u64 {
+        std::mem::replace(&mut self.lost_segments, 0)
     }
 
     /// A sink for what arrives at `now`.

@@ -224,6 +224,13 @@ impl Engine {
         if channel.take_retired() {
             self.retired.notify_waiters();
         }
+        let lost = channel.take_lost();
+        if lost > 0 {
+            tracing::warn!(
+                channel = channel.name(),
+                "{lost} segment lost: the flash did not keep up; the playlist has a gap there"
+            );
+        }
         for job in channel.take_jobs() {
             let job = match job {
                 Job::Write(write) => FlashJob::Write(RingId(id), write),

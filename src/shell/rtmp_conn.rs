@@ -13,7 +13,8 @@ use tokio::{
 use crate::{
     channel::{SharedChannel, ingest::VideoFragment, live::PublisherId},
     limits::{
-        FLASH_WAIT_MS_MAX, RTMP_IDLE_MS_MAX, RTMP_LINGER_MS_MAX, RTMP_SETUP_MS_MAX, TURN_BYTES_MAX,
+        FLASH_WAIT_MS_MAX, PUBLISHER_READ_BYTES, RTMP_IDLE_MS_MAX, RTMP_LINGER_MS_MAX,
+        RTMP_SETUP_MS_MAX, TURN_BYTES_MAX,
     },
     publish::NotAdmitted,
     rtmp::{Event, Fragment, Publish, PublishRefusal, Session},
@@ -188,13 +189,14 @@ impl Connection {
         let mut scratch = engine.scratch();
         let mut taken = 0;
         while taken < TURN_BYTES_MAX {
-            match self.stream.try_read(&mut scratch) {
+            match self.stream.try_read(scratch.get_mut(..PUBLISHER_READ_BYTES).unwrap_or_default())
+            {
                 Ok(0) => return Err(End::Closed),
                 Ok(read) => {
                     self.take(scratch.get(..read).unwrap_or_default())?;
                     taken += read;
                     // A short read has emptied the socket: asking again would only cost a call.
-                    if read < scratch.len() || !engine.has_buffers() {
+                    if read < PUBLISHER_READ_BYTES || !engine.has_buffers() {
                         break;
                     }
                 }
