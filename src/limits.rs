@@ -202,12 +202,6 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 8 << 10;
 /// Header lines in one request. More are answered 431.
 pub const HTTP_HEADERS_MAX: usize = 64;
 
-/// Depth of XML in a request body. OSS's own documents are four deep. A deeper one is answered 400.
-pub const XML_DEPTH_MAX: usize = 8;
-
-/// Elements in the XML of a request body. More are answered 400.
-pub const XML_ELEMENTS_MAX: usize = 256;
-
 /// How long a request head may take from its first byte, in milliseconds.
 pub const HTTP_HEAD_MS_MAX: u64 = 10_000;
 

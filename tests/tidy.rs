@@ -25,12 +25,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("check", &["units", "limits", "config", "store"]),
     (
         "http",
-        &[
-            "units", "limits", "query", "config", "hls", "store", "access", "channel", "console",
-            "api",
-        ],
+        &["units", "limits", "query", "config", "hls", "store", "access", "channel", "console"],
     ),
-    ("api", &["units", "limits", "query", "config", "hls", "store", "access", "channel", "http"]),
     ("console", &["units", "limits", "query", "config", "hls", "store", "access", "channel"]),
     (
         "publish",
