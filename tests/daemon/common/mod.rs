@@ -75,12 +75,6 @@ impl Daemon {
         Self { process, http, rtmp, folder }
     }
 
-    /// Kills the daemon as a power cut would, and starts it again.
-    pub(crate) fn kill_and_restart(&mut self) {
-        self.process.kill();
-        self.process = Self::launch(&self.folder, self.http, self.rtmp);
-    }
-
     /// Starts the daemon again after it has ended by itself.
     pub(crate) fn restart(&mut self) {
         self.process = Self::launch(&self.folder, self.http, self.rtmp);
