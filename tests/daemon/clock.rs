@@ -2,17 +2,6 @@
 
 use super::*;
 
-/// A private channel and a public one.
-const BOTH: &str = r#"
-[[bucket]]
-name = "vault"
-  [[bucket.live_channel]]
-  name = "safe"
-  frag_duration = 1
-  frag_count = 6
-  ring = "16MiB"
-"#;
-
 /// Starts the daemon again, as one that takes `time` for the time when it starts; `None`: at the right time.
 fn restart_at(daemon: &mut Daemon, time: Option<&str>) {
     daemon.process.signal("TERM");
@@ -58,7 +47,7 @@ fn sign(daemon: &Daemon, what: &str, expires: &str) -> String {
 
 #[test]
 fn a_clock_in_1970_lets_nothing_signed_in_until_the_store_knows_better() {
-    let mut daemon = Daemon::start(BOTH);
+    let mut daemon = Daemon::start(VAULT);
     let play = sign(&daemon, "play", "3600");
     let expired = sign(&daemon, "play", "0");
     let publish = sign(&daemon, "publish", "3600");
