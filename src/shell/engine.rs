@@ -37,6 +37,7 @@ use crate::{
         clock::Clock,
         files,
         flash::{Event, FlashThread, Job as FlashJob, Open, RingId},
+        seats::{Seat, Seats},
     },
     store::buffer::BufferPool,
     units::{Now, UnixSecs},
@@ -549,43 +550,5 @@ const fn write_buffers(publishers: usize) -> usize {
     match publishers {
         0 => 0,
         some => some * WRITE_BUFFERS_PER_PUBLISHER + WRITE_BUFFERS_SHARED,
-    }
-}
-
-/// How many there may be of something.
-#[derive(Debug)]
-struct Seats {
-    max: usize,
-    taken: Cell<usize>,
-}
-
-/// Some of them, free again when they are dropped.
-#[derive(Debug)]
-pub(super) struct Seat {
-    seats: Rc<Seats>,
-    count: usize,
-}
-
-impl Seats {
-    fn new(max: usize) -> Rc<Self> {
-        Rc::new(Self { max, taken: Cell::new(0) })
-    }
-
-    fn take(seats: &Rc<Self>) -> Option<Seat> {
-        Self::take_many(seats, 1)
-    }
-
-    fn take_many(seats: &Rc<Self>, count: usize) -> Option<Seat> {
-        if count > seats.max - seats.taken.get() {
-            return None;
-        }
-        seats.taken.update(|taken| taken + count);
-        Some(Seat { seats: Rc::clone(seats), count })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.seats.taken.update(|taken| taken - self.count);
     }
 }

@@ -24,10 +24,7 @@ use crate::{
         HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX, HTTP_LINGER_MS_MAX,
         HTTP_STALL_MS_MAX, LINGER_READS_MAX, SEND_SLICE_BYTES,
     },
-    shell::{
-        engine::{Engine, Seat},
-        rtmp_conn,
-    },
+    shell::{engine::Engine, rtmp_conn, seats::Seat},
     store::geometry::Extent,
 };
 

@@ -12,4 +12,5 @@ mod http_conn;
 mod notify;
 pub mod ring_file;
 mod rtmp_conn;
+mod seats;
 mod serve;
