@@ -93,3 +93,57 @@ fn in_bucket<'a>(bucket: &'a Bucket, raw_key: &str, style: Style) -> Place<'a> {
         None => Place::Undecodable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let text = "endpoint = \"gw.lan\"\n[[access_key]]\nid = \"a\"\nsecret = \"abcdefgh12345678\"\n\
+                    [[bucket]]\nname = \"cams\"\nhosts = [\"cams.example.com\"]\n";
+        let no_files = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        Config::parse(text, "test.toml", &no_files).unwrap().0
+    }
+
+    #[test]
+    fn every_style_names_the_same_object() {
+        let config = config();
+        let table = [
+            ("192.168.1.5:8080", "/cams/door/a.ts", Style::Path),
+            ("[::1]:8080", "/cams/door%2Fa.ts", Style::Path),
+            ("CAMS.gw.lan:8080", "/door/a.ts", Style::Host),
+            ("cams.localhost", "/door/a.ts", Style::Host),
+            ("cams.example.com:80", "/door/a.ts", Style::Host),
+        ];
+        for (host, path, expected) in table {
+            let Place::Bucket { key, style, .. } = locate(&config, host, path) else {
+                panic!("{host}{path}")
+            };
+            assert_eq!((key.as_str(), style), ("door/a.ts", expected), "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_apart() {
+        let config = config();
+        assert_eq!(locate(&config, "gw.lan", "/-/play"), Place::Own("/-/play"));
+        assert_eq!(locate(&config, "gw.lan", "/"), Place::Service);
+        assert_eq!(locate(&config, "gw.lan", "/none/x"), Place::NoSuchBucket("none"));
+        assert_eq!(locate(&config, "gw.lan", "/cams/%FF"), Place::Undecodable);
+        assert!(
+            matches!(locate(&config, "x", "/cams"), Place::Bucket { key, .. } if key.is_empty())
+        );
+        assert!(
+            matches!(locate(&config, "x", "/cams/a+b"), Place::Bucket { key, .. } if key == "a+b")
+        );
+    }
+
+    #[test]
+    fn ports_come_off_and_brackets_stay() {
+        for (host, name) in
+            [("a:1", "a"), ("a", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("a:b", "a:b")]
+        {
+            assert_eq!(without_port(host), name);
+        }
+    }
+}
