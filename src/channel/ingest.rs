@@ -143,6 +143,11 @@ impl Ingest {
         }
     }
 
+    /// What the session has counted.
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// The next thing to log.
     pub fn notice(&mut self) -> Option<Notice> {
         self.notices.next()

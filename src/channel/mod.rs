@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod ingest;
 pub mod live;
+pub mod rates;
 pub mod recorder;
 pub mod target;
 
@@ -22,6 +23,7 @@ use crate::{
 };
 use ingest::{Carry, Ingest, Notice, Stat, Unsupported, VideoFragment};
 use live::{Publisher, PublisherId, Refused, Seat, Session};
+use rates::{Rate, Rates};
 use recorder::{Job, Recorder};
 
 /// A channel as connections share it on the one engine thread.
@@ -73,6 +75,7 @@ pub struct Channel {
     storage: Storage,
     seat: Seat,
     ingest: Option<Ingest>,
+    rates: Rates,
     carry: Carry,
     /// The playlist name that the last push asked for.
     pushed_playlist: Option<SmolStr>,
@@ -170,6 +173,7 @@ impl Channel {
             storage: Storage::Opening { percent: None },
             seat: Seat::default(),
             ingest: None,
+            rates: Rates::default(),
             carry: Carry::default(),
             pushed_playlist: None,
             ends_at: None,
@@ -302,6 +306,8 @@ impl Channel {
         let away_ms = self.left_at.map_or(0, |left_at| now.mono.since(left_at));
         let carry = std::mem::take(&mut self.carry).after_pause(away_ms);
         self.ingest = Some(Ingest::new(self.config.frag_duration_s, carry));
+        self.rates = Rates::default();
+        self.rates.look(0, 0, now.mono);
         self.ends_at = None;
         Ok(self.seat.take(publisher, now))
     }
@@ -389,6 +395,19 @@ impl Channel {
     /// What is known of the stream that arrives.
     pub fn stat(&self) -> Option<Stat> {
         self.ingest.as_ref().map(Ingest::stat)
+    }
+
+    /// How many bytes arrive per second; of somebody who publishes.
+    pub fn rate(&self) -> Rate {
+        self.rates.rate()
+    }
+
+    /// What only time changes. To be called once a second.
+    pub fn tick(&mut self, now: Now) {
+        if let Some(ingest) = &self.ingest {
+            let counts = ingest.counts();
+            self.rates.look(counts.video_bytes, counts.audio_bytes, now.mono);
+        }
     }
 
     /// Takes another configuration, of the same ring.

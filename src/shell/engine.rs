@@ -24,7 +24,6 @@ use crate::{
     config::{Config, Durability, LiveChannel, Status, diff, rings},
     http::{
         request::Request,
-        respond::{World, respond},
         response::{RequestId, Response},
     },
     limits::{
@@ -32,6 +31,7 @@ use crate::{
         WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ, WRITE_BUFFERS_SHARED,
     },
     publish::{self, NotAdmitted, Refused},
+    respond::{World, respond},
     rtmp::{Publish, PublishRefusal},
     shell::{
         clock::Clock,
@@ -426,6 +426,10 @@ impl Engine {
 
     /// What only time changes: buffers that nobody needs go back to the system.
     pub(super) fn tick(&self) {
+        let now = self.now();
+        for channel in self.channels.borrow().iter() {
+            channel.borrow_mut().tick(now);
+        }
         let is_plausible = self.gate_time(self.now(), &self.channels.borrow()).is_plausible();
         if is_plausible != self.is_clock_set.replace(is_plausible) {
             if is_plausible {

@@ -1,4 +1,4 @@
-//! One HTTP connection: socket ↔ [`respond`](crate::http::respond).
+//! One HTTP connection: socket ↔ [`respond`](crate::respond).
 //!
 //! An idle connection owns no buffer: it reads into one that all share, and only a request that arrives in pieces is
 //! kept. Segments go from the page cache to the socket by `sendfile`, slice by slice under a lease: when the
