@@ -1,11 +1,11 @@
 //! A publish command → the channel that it may publish to, or the words that tell its encoder why not.
 //!
-//! The RTMP counterpart of [`respond`](crate::http::respond): one way through, and the gate stands in it.
+//! The RTMP counterpart of [`respond`](crate::respond): one way through, and the gate stands in it.
 
 use std::net::SocketAddr;
 
 use crate::{
-    access::{self, GateTime, Policy, PublishAsk, Refusal},
+    access::{self, GateTime, Policy, PublishAsk, Refusal, Scope},
     channel::{
         Channels, NotOpen, SharedChannel,
         live::{self, Publisher, PublisherId},
@@ -76,7 +76,7 @@ pub fn publish(
     let name = found.map(|channel| channel.borrow().config.name.clone());
     // The gate comes first: who may not publish does not learn which channels there are.
     let ask = PublishAsk { channel: name.as_deref().unwrap_or(&address.channel), query: &query };
-    let grant = access::admit_publish(&ask, &Policy::new(config, Some(bucket)), gate_time)
+    let grant = access::admit_publish(&ask, &Policy::new(config, Scope::Bucket(bucket)), gate_time)
         .map_err(denied)?;
     let Some(channel) = found else {
         let why =

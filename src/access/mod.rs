@@ -40,26 +40,58 @@ pub struct Policy<'a> {
     pub access_keys: &'a [AccessKey],
     /// The region in V4 signatures.
     pub region: &'a str,
-    /// The bucket; `None` for the console, which is signed as the bucket `-`, a name that no bucket can have.
-    pub bucket: Option<&'a Bucket>,
+    /// What is asked for lies in it.
+    pub scope: Scope<'a>,
+}
+
+/// What a signature and an ACL are for.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope<'a> {
+    /// A bucket and what is in it. Signed as `/BUCKET/KEY`.
+    Bucket(&'a Bucket),
+    /// All buckets. Signed as `/`.
+    Service,
+    /// The console. Signed as the bucket `-`, a name that no bucket can have.
+    Console,
 }
 
 impl<'a> Policy<'a> {
-    /// The policy of a bucket, or of the console.
-    pub fn new(config: &'a Config, bucket: Option<&'a Bucket>) -> Self {
-        Self { access_keys: &config.access_keys, region: &config.region, bucket }
+    /// The policy of what lies in `scope`.
+    pub fn new(config: &'a Config, scope: Scope<'a>) -> Self {
+        Self { access_keys: &config.access_keys, region: &config.region, scope }
     }
 
+    fn bucket(&self) -> Option<&'a Bucket> {
+        match self.scope {
+            Scope::Bucket(bucket) => Some(bucket),
+            Scope::Service | Scope::Console => None,
+        }
+    }
+
+    /// The bucket's name in what is signed; empty for the service.
     fn bucket_name(&self) -> &'a str {
-        self.bucket.map_or("-", |bucket| &bucket.name)
+        match self.scope {
+            Scope::Bucket(bucket) => &bucket.name,
+            Scope::Service => "",
+            Scope::Console => "-",
+        }
     }
 
     fn acl(&self) -> Acl {
-        self.bucket.map_or(Acl::Private, |bucket| bucket.acl)
+        self.bucket().map_or(Acl::Private, |bucket| bucket.acl)
     }
 
     fn access_key(&self, id: &str) -> Result<&'a AccessKey, Refusal> {
         self.access_keys.iter().find(|key| key.id == id).ok_or_else(|| Refusal::unknown_key(id))
+    }
+}
+
+/// Writes what the resource of a bucket begins with: `/BUCKET/`, or `/` for the service, whose bucket has no name.
+fn write_root(bucket: &str, out: &mut String) {
+    out.push('/');
+    if !bucket.is_empty() {
+        out.push_str(bucket);
+        out.push('/');
     }
 }
 

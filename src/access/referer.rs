@@ -14,7 +14,7 @@ use crate::{
 
 /// Refuses a request from a page that the bucket does not allow. `sent`: its Referer header.
 pub(super) fn check(sent: Option<&str>, policy: &Policy<'_>) -> Result<(), Refusal> {
-    match policy.bucket {
+    match policy.bucket() {
         Some(bucket) if !is_allowed(sent.unwrap_or(""), &bucket.referer) => {
             Err(Refusal::referer(&bucket.name))
         }

@@ -12,7 +12,7 @@
 use hmac::Mac;
 use smol_str::SmolStr;
 
-use super::{Ask, GateTime, Policy, Refusal, mac};
+use super::{Ask, GateTime, Policy, Refusal, mac, write_root};
 use crate::{config::AccessKey, limits::QUERY_PAIRS_MAX, query::Query, units::UnixSecs};
 
 /// The parameters that make a URL a signed one.
@@ -96,9 +96,8 @@ fn string_to_sign(ask: &Ask<'_>, bucket: &str, date: &str) -> String {
 
 /// Writes `/BUCKET/KEY` and the sub-resources, sorted. Of two with one name the first is signed, as the first is meant.
 fn write_resource(bucket: &str, key: &str, query: &Query<'_>, out: &mut String) {
-    for part in ["/", bucket, "/", key] {
-        out.push_str(part);
-    }
+    write_root(bucket, out);
+    out.push_str(key);
     let mut signed: heapless::Vec<(&str, &str), QUERY_PAIRS_MAX> = heapless::Vec::new();
     for pair in query.iter().filter(|(name, _)| is_subresource(name)) {
         if !signed.iter().any(|(name, _)| *name == pair.0) {

@@ -13,7 +13,7 @@ use hmac::Mac;
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
-use super::{Ask, GateTime, Policy, Refusal, mac, v1};
+use super::{Ask, GateTime, Policy, Refusal, mac, v1, write_root};
 use crate::{
     config::AccessKey,
     limits::V4_EXPIRES_SECS_MAX,
@@ -229,9 +229,9 @@ fn canonical_request(ask: &Ask<'_>, bucket: &str, additional: &str) -> String {
 
 /// Writes the canonical request up to where the key begins.
 pub(super) fn write_target(method: &str, bucket: &str, out: &mut String) {
-    for part in [method, "\n/", bucket, "/"] {
-        out.push_str(part);
-    }
+    out.push_str(method);
+    out.push('\n');
+    write_root(bucket, out);
 }
 
 /// Writes all parameters but the signature, percent-coded and sorted.

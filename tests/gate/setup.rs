@@ -1,7 +1,7 @@
 //! Keys, a clock and buckets to try the gate with.
 
 use sluicegate::{
-    access::{GateTime, Policy},
+    access::{GateTime, Policy, Scope},
     config::{AccessKey, Acl, Bucket, Cors, CorsRule, Referer, RefererMatch},
     units::UnixSecs,
 };
@@ -35,7 +35,8 @@ pub(crate) fn at(now: u64) -> GateTime {
 }
 
 pub(crate) fn policy<'a>(access_keys: &'a [AccessKey], bucket: Option<&'a Bucket>) -> Policy<'a> {
-    Policy { access_keys, region: "cn-hangzhou", bucket }
+    let scope = bucket.map_or(Scope::Console, Scope::Bucket);
+    Policy { access_keys, region: "cn-hangzhou", scope }
 }
 
 /// A bucket without Referer and CORS rules.
