@@ -18,14 +18,15 @@
 //! |---|---|---|
 //! | [`units`], [`limits`] | time and bounds, for all | – |
 //! | [`query`] | a query string into pairs, decoded once | limits |
-//! | [`config`], [`check`] | the file into checked settings; settings into budgets | store's geometry |
+//! | [`config`], [`check`] | the file into checked settings; settings into budgets | query, store's geometry |
 //! | [`rtmp`] | a connection's bytes into publish requests and fragments of media | query |
 //! | [`media`] | FLV bodies into configurations, NAL units, time | – |
 //! | [`store`] | segments into a ring file, and back after a power cut | – |
 //! | [`hls`] | access units into TS packets; records into playlists | media, store |
 //! | [`access`] | who asks for what into a grant or a refusal | config, query |
 //! | [`channel`] | one LiveChannel: media → hls → store, and its window | all of the above but access |
-//! | [`http`], [`console`], [`publish`] | a request into a response; a publish command into a channel | all of the above |
+//! | [`http`], [`console`] | heads, objects and errors as HTTP and OSS have them; the daemon's own pages | all of the above |
+//! | [`respond`], [`publish`] | a request into a response; a publish command into a channel | all of the above |
 //! | [`shell`] | sockets, files, threads, signals, the clock | everything |
 //!
 //! Everything but `shell` is pure: no socket, file, clock, thread or `async`; the time is an argument. A test reads the
@@ -39,7 +40,7 @@
 //! At the first key frame after FragDuration the segment is sealed: one sync, then the playlist lists it.
 //! No frame is ever held whole, and nothing on this path allocates.
 //!
-//! **A request.** The shell reads a head of bounded length; [`http::respond`] finds what it names, asks [`access::admit`],
+//! **A request.** The shell reads a head of bounded length; [`respond`] finds what it names, asks [`access::admit`],
 //! and with the grant makes a playlist or names a range of a segment, which the shell sends from the page cache
 //! under a lease. A refusal becomes OSS's own error. There is no third way out.
 //!
@@ -70,6 +71,7 @@ pub mod limits;
 pub mod media;
 pub mod publish;
 pub mod query;
+pub mod respond;
 pub mod rtmp;
 pub mod shell;
 pub mod store;

@@ -308,6 +308,11 @@ pub const CORS_RULES_MAX: usize = 10;
 /// Origins, methods or headers in one CORS rule. More are refused.
 pub const CORS_VALUES_MAX: usize = 32;
 
+/// Longest text of the catalogue of what was made over the API, in bytes: a few hundred channels and recordings.
+///
+/// A call that would make it longer is refused, and says to delete recordings.
+pub const CATALOGUE_BYTES_MAX: usize = 128 << 10;
+
 /// Smallest and largest erase block that a ring is aligned to, in bytes. SD cards have 4 MiB, NOR flash 4 KiB. Others are refused.
 pub const FLASH_BLOCK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
 

@@ -5,7 +5,7 @@
 //! page on another origin can read why it was refused.
 
 use crate::{
-    access::{self, Action, Ask, GateTime, Policy, Refusal},
+    access::{self, Action, Ask, GateTime, Policy, Refusal, Scope},
     channel::Channels,
     config::{Bucket, Config},
     console,
@@ -90,7 +90,7 @@ fn in_bucket(
     }
     let query = Query::parse(request.query)
         .map_err(|error| OssError::new(400, "InvalidArgument", error.to_string()))?;
-    let policy = Policy::new(world.config, Some(bucket));
+    let policy = Policy::new(world.config, Scope::Bucket(bucket));
     let action = action(request.method, key, &query);
     let ask = Ask {
         action,

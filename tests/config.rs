@@ -105,6 +105,7 @@ fn defaults_are_those_of_oss() {
     let (config, _) =
         parse("[[bucket]]\nname = \"cams\"\nlive_channel = [{ name = \"a\" }]", "f").unwrap();
     let expected = Config {
+        file: "f".into(),
         endpoint: None,
         region: "cn-hangzhou".into(),
         listen: Listen {
@@ -142,6 +143,7 @@ fn defaults_are_those_of_oss() {
                 playlist_name: "playlist.m3u8".into(),
                 ring_bytes: RING_BYTES_DEFAULT,
                 takeover: Takeover::Reject,
+                modified: None,
             }],
         }],
     };

@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("limits", &["units"]),
     ("query", &["units", "limits"]),
-    ("config", &["units", "limits", "store"]),
+    ("config", &["units", "limits", "query", "store"]),
     ("media", &["units", "limits"]),
     ("rtmp", &["units", "limits", "query"]),
     ("store", &["units", "limits"]),
@@ -23,15 +23,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("access", &["units", "limits", "query", "config"]),
     ("channel", &["units", "limits", "query", "config", "media", "hls", "store"]),
     ("check", &["units", "limits", "config", "store"]),
-    (
-        "http",
-        &["units", "limits", "query", "config", "hls", "store", "access", "channel", "console"],
-    ),
+    ("http", &["units", "limits", "query", "config", "hls", "store", "access", "channel"]),
     ("console", &["units", "limits", "query", "config", "hls", "store", "access", "channel"]),
     (
         "publish",
         &["units", "limits", "query", "config", "store", "access", "channel", "http", "rtmp"],
     ),
+    ("respond", &["units", "limits", "query", "config", "access", "channel", "http", "console"]),
     ("demo", &["units", "limits"]),
 ];
 

@@ -138,6 +138,7 @@ impl<'t> Buckets<'t> {
                 .unwrap_or("playlist.m3u8".into()),
             ring_bytes: self.ring_bytes(&mut table, frag_duration_s, frag_count),
             takeover,
+            modified: None,
         };
         table.finish();
         channel

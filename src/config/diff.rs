@@ -4,16 +4,7 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use super::{Config, LiveChannel};
-
-/// A LiveChannel's name, with its bucket's.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct ChannelPath {
-    /// The bucket.
-    pub bucket: SmolStr,
-    /// The channel.
-    pub channel: SmolStr,
-}
+use super::{ChannelPath, Config, LiveChannel};
 
 /// What a reload changes. Keys, ACLs, hosts, Referer and CORS rules are not listed: they hold from the next request on.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -82,7 +73,7 @@ mod tests {
     }
 
     fn names(paths: &[ChannelPath]) -> Vec<String> {
-        paths.iter().map(|path| format!("{}/{}", path.bucket, path.channel)).collect()
+        paths.iter().map(ToString::to_string).collect()
     }
 
     #[test]

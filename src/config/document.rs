@@ -42,7 +42,8 @@ pub(super) fn parse(
             format!("is not TOML: {}", error.message()),
         );
     }
-    let config = errors.is_empty().then(|| config(Table::root(root.get_ref(), &notes), secrets));
+    let config =
+        errors.is_empty().then(|| config(Table::root(root.get_ref(), &notes), file, secrets));
     let (problems, warnings) = notes.finish();
     match config {
         Some(config) if problems.is_empty() => Ok((config, warnings)),
@@ -50,7 +51,7 @@ pub(super) fn parse(
     }
 }
 
-fn config(mut root: Table<'_>, secrets: ReadSecret<'_>) -> Config {
+fn config(mut root: Table<'_>, file: &str, secrets: ReadSecret<'_>) -> Config {
     let notes = root.notes;
     let limits_table = root.table("limits");
     let (memory_at, publishers_at) = (limits_table.at("memory"), limits_table.at("publishers"));
@@ -61,6 +62,7 @@ fn config(mut root: Table<'_>, secrets: ReadSecret<'_>) -> Config {
         notes.problem(&root.at("bucket"), "names no bucket");
     }
     let config = Config {
+        file: file.into(),
         endpoint: root.text("endpoint", names::host_name),
         region: root.text("region", names::region).unwrap_or("cn-hangzhou".into()),
         listen: listen(root.table("listen")),

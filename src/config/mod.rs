@@ -5,6 +5,7 @@
 //! hotlink protection and CORS. TOML 1.0.
 
 mod bucket;
+pub mod catalogue;
 pub mod diff;
 mod document;
 pub mod names;
@@ -22,11 +23,14 @@ use std::{
 
 use smol_str::SmolStr;
 
+use crate::units::UnixSecs;
 pub use problem::{Problem, Warning};
 
 /// The whole configuration, checked: names are valid, unique and fit the budgets.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
+    /// The file that it came from, for whoever has to be told where to change it.
+    pub file: SmolStr,
     /// The name under which buckets answer as `<bucket>.<endpoint>`, lower case, without port.
     pub endpoint: Option<SmolStr>,
     /// Region in V4 signatures.
@@ -60,7 +64,8 @@ impl Config {
         document::parse(text, file, secrets)
     }
 
-    /// The LiveChannels that the file defines, each with its bucket, in the order of the file.
+    /// The LiveChannels, each with its bucket: those that the file defines in its order, and behind them in each bucket
+    /// those that were made over the API.
     pub fn live_channels(&self) -> impl Iterator<Item = (&Bucket, &LiveChannel)> {
         self.buckets
             .iter()
@@ -149,7 +154,7 @@ pub struct Bucket {
     pub referer: Referer,
     /// Cross-origin rules.
     pub cors: Cors,
-    /// The LiveChannels that the file defines.
+    /// The LiveChannels: those that the file defines, and behind them those of the [`catalogue`].
     pub live_channels: Vec<LiveChannel>,
 }
 
@@ -260,4 +265,21 @@ pub struct LiveChannel {
     pub ring_bytes: u64,
     /// What happens to a second publisher.
     pub takeover: Takeover,
+    /// When PutLiveChannel made it or changed it last; `None`: the file defines it, and only the file can change it.
+    pub modified: Option<UnixSecs>,
+}
+
+/// A LiveChannel's name, with its bucket's.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ChannelPath {
+    /// The bucket.
+    pub bucket: SmolStr,
+    /// The channel.
+    pub channel: SmolStr,
+}
+
+impl std::fmt::Display for ChannelPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.bucket, self.channel)
+    }
 }

@@ -34,13 +34,16 @@ impl Config {
     /// All rings that the configuration asks for, in the order of the file.
     pub fn ring_plans(&self) -> impl Iterator<Item = RingPlan<'_>> {
         self.buckets.iter().flat_map(|bucket| {
-            let defined = bucket.live_channels.iter().map(move |channel| RingPlan {
-                bucket,
-                channel: Some(channel),
-                count: 1,
-                ring_bytes: channel.ring_bytes,
-                frag_count: channel.frag_count,
-            });
+            // Those that were made over the API are among the ones that may be.
+            let is_defined = |channel: &&LiveChannel| channel.modified.is_none();
+            let defined =
+                bucket.live_channels.iter().filter(is_defined).map(move |channel| RingPlan {
+                    bucket,
+                    channel: Some(channel),
+                    count: 1,
+                    ring_bytes: channel.ring_bytes,
+                    frag_count: channel.frag_count,
+                });
             let dynamic = bucket.dynamic_channels.map(|dynamic| RingPlan {
                 bucket,
                 channel: None,

@@ -6,6 +6,5 @@ pub mod error;
 pub mod object;
 pub mod range;
 pub mod request;
-pub mod respond;
 pub mod response;
 pub mod xml;
