@@ -129,6 +129,13 @@ impl Index {
             record.sequence >= index.header.oldest && Some(record.sequence) <= newest_sequence
         });
         index.records.sort_unstable_by_key(|record| record.sequence);
+        // Each page is sound in itself. Where two contradict each other, the one with the newer records counts.
+        let contradicts = |two: &[Record]| match two {
+            [before, after] => before.end_position() > after.position,
+            _ => false,
+        };
+        let contradicted = index.records.windows(2).rposition(contradicts).map_or(0, |at| at + 1);
+        index.records.drain(..contradicted);
         Ok(index)
     }
 
@@ -384,6 +391,14 @@ mod tests {
         put(&mut flash, 5, 63, &[record(63)]);
         put(&mut flash, 6, 62, &[record(61), record(62)]);
         assert_eq!(found(&mut flash), (vec![61, 62], 0));
+    }
+
+    #[test]
+    fn of_pages_that_contradict_each_other_the_newer_records_count() {
+        let mut flash = formatted();
+        put(&mut flash, 1, 99, &[record(61), Record { position: 9 << 20, ..record(62) }]);
+        put(&mut flash, 2, 99, &[record(63), record(64)]);
+        assert_eq!(found(&mut flash), (vec![63, 64], 0));
     }
 
     #[test]
