@@ -26,7 +26,7 @@ impl Metadata {
     /// Reads a data message; `None`: it is another one than `onMetaData`.
     ///
     /// Encoders send it behind `@setDataFrame`, which means "keep this for later viewers", or bare.
-    pub(super) fn parse(message: &[u8]) -> Result<Option<Self>, AmfError> {
+    pub fn parse(message: &[u8]) -> Result<Option<Self>, AmfError> {
         let mut reader = Reader::new(message);
         let mut name = reader.next()?;
         if name.as_ref().and_then(Value::as_str) == Some("@setDataFrame") {
