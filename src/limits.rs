@@ -141,6 +141,16 @@ pub const WRITE_BUFFERS_PER_READ: usize = 2;
 /// Its own socket holds what it sends meanwhile. Then it is read from again, and its segment is lost.
 pub const FLASH_WAIT_MS_MAX: u64 = 1_000;
 
+/// First and longest pause before a ring that fails is opened anew, in milliseconds. Each try doubles it, a segment that is sealed ends it.
+///
+/// Segments are offered to a failing card all the while: this is for cards that were changed or mounted again.
+pub const RING_RETRY_MS_MIN: u64 = 10_000;
+/// See [`RING_RETRY_MS_MIN`].
+pub const RING_RETRY_MS_MAX: u64 = 60_000;
+
+/// How often the log says of a channel that it loses segments, in milliseconds. The number adds up meanwhile.
+pub const FLASH_REPORT_MS: u64 = 60_000;
+
 /// Largest segment, in bytes, on a ring of any size: 5 s at 50 Mbit/s. A larger one is cut without a key frame.
 pub const SEGMENT_BYTES_MAX: u64 = 32 << 20;
 

@@ -54,6 +54,11 @@ impl SegmentClock {
         start
     }
 
+    /// No start below `floor` is given from here on.
+    pub fn raise(&mut self, floor: UnixMillis) {
+        self.floor = self.floor.max(floor);
+    }
+
     /// The least start that the next segment can have: what the store has seen of time.
     pub const fn floor(&self) -> UnixMillis {
         self.floor

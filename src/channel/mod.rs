@@ -4,13 +4,18 @@
 //! shown from the ring's records, so the playlist and the store cannot disagree.
 
 pub mod clock;
+pub mod flash;
 pub mod ingest;
 pub mod live;
 pub mod rates;
 pub mod recorder;
 pub mod target;
 
-use std::{cell::RefCell, fmt::Write as _, rc::Rc};
+use std::{
+    cell::RefCell,
+    fmt::{self, Write as _},
+    rc::Rc,
+};
 
 use smol_str::SmolStr;
 
@@ -21,6 +26,7 @@ use crate::{
     store::{Record, buffer::BufferPool, geometry::Extent, ring::Ring},
     units::{Millis, Now, UnixMillis, UnixSecs},
 };
+use flash::FlashState;
 use ingest::{Carry, Ingest, Notice, Stat, Unsupported, VideoFragment};
 use live::{Publisher, PublisherId, Refused, Seat, Session};
 use rates::{Rate, Rates};
@@ -73,6 +79,7 @@ pub struct Channel {
     /// Its configuration.
     pub config: LiveChannel,
     storage: Storage,
+    flash: FlashState,
     seat: Seat,
     ingest: Option<Ingest>,
     rates: Rates,
@@ -94,13 +101,32 @@ pub struct Channel {
 enum Storage {
     /// The flash thread is opening or making it.
     Opening {
-        /// Part that is done, in percent, where making it takes time.
-        percent: Option<u64>,
+        /// How far it is, where making it takes time.
+        making: Option<Making>,
     },
     /// It can be read and written.
     Ready(Box<Recorder>),
-    /// It cannot be used, and why.
-    Failed(String),
+    /// It cannot be used. The state of the flash says why.
+    Failed,
+}
+
+/// How far a ring is that cannot be reserved at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Making {
+    /// Part that is done, in percent.
+    pub percent: u64,
+    /// When it will be ready if it goes on like this, in seconds from now.
+    pub left_s: u64,
+}
+
+impl fmt::Display for Making {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { percent, left_s } = self;
+        match left_s {
+            0..120 => write!(f, "{percent} % done, ready in about {left_s} s"),
+            _ => write!(f, "{percent} % done, ready in about {} min", left_s.div_ceil(60)),
+        }
+    }
 }
 
 /// A live playlist's text, made once per change.
@@ -170,7 +196,8 @@ impl Channel {
             id,
             bucket,
             config,
-            storage: Storage::Opening { percent: None },
+            storage: Storage::Opening { making: None },
+            flash: FlashState::default(),
             seat: Seat::default(),
             ingest: None,
             rates: Rates::default(),
@@ -191,8 +218,15 @@ impl Channel {
 
     // ---- Storage ----
 
-    /// Its ring is open.
+    /// Its ring is open; perhaps anew, because it failed.
     pub fn opened(&mut self, ring: Ring, now: Now) {
+        self.flash.is_open();
+        if let Storage::Ready(recorder) = &mut self.storage {
+            self.flash.counts_mut().reopened += 1;
+            recorder.resume(ring);
+            self.rendered = None;
+            return;
+        }
         if ring.history().len() > 0 {
             self.carry = Carry::from_earlier_run();
         }
@@ -201,13 +235,59 @@ impl Channel {
     }
 
     /// Its ring is being made.
-    pub fn opening(&mut self, percent: u64) {
-        self.storage = Storage::Opening { percent: Some(percent) };
+    pub fn opening(&mut self, making: Making) {
+        if self.recorder().is_none() {
+            self.storage = Storage::Opening { making: Some(making) };
+        }
     }
 
-    /// Its ring cannot be used.
-    pub fn failed_to_open(&mut self, why: String) {
-        self.storage = Storage::Failed(why);
+    /// Its ring cannot be used. `true`: that is news.
+    pub fn failed_to_open(&mut self, why: String, now: Now) -> bool {
+        if self.recorder().is_none() {
+            self.storage = Storage::Failed;
+        }
+        self.flash.fails(why, now.mono)
+    }
+
+    /// Its flash failed: what was not synced is lost. `true`: that is news.
+    pub fn flash_failed(
+        &mut self,
+        why: String,
+        synced_below: u64,
+        pool: &mut BufferPool,
+        now: Now,
+    ) -> bool {
+        if let Some(recorder) = self.recorder_mut() {
+            recorder.fail(synced_below, pool);
+        }
+        self.flash.counts_mut().failures += 1;
+        self.flash.fails(why, now.mono)
+    }
+
+    /// Whether its ring is to be opened anew. If so, it counts as closed from here on.
+    pub fn take_retry(&mut self, pool: &mut BufferPool, now: Now) -> bool {
+        let is_due = self.flash.take_retry(now.mono);
+        if is_due && let Some(recorder) = self.recorder_mut() {
+            recorder.go_offline(pool);
+        }
+        is_due
+    }
+
+    /// A segment was read and is not what was sealed: nobody is sent it any more.
+    pub fn spoil(&mut self, sequence: u64) {
+        if self.recorder_mut().is_some_and(|recorder| recorder.spoil(sequence)) {
+            self.flash.counts_mut().segments_damaged += 1;
+        }
+    }
+
+    /// How its flash does.
+    pub const fn flash(&self) -> &FlashState {
+        &self.flash
+    }
+
+    /// To be told how its flash does.
+    pub const fn flash_mut(&mut self) -> &mut FlashState {
+        &mut self.flash
     }
 
     /// Whether its ring is on the way, so that what is asked for may be there in a moment.
@@ -215,15 +295,14 @@ impl Channel {
         matches!(self.storage, Storage::Opening { .. })
     }
 
-    /// What keeps its ring from being used, in words.
+    /// What keeps its ring from being used, or what is wrong with it, in words.
     pub fn trouble(&self) -> Option<String> {
         match &self.storage {
-            Storage::Opening { percent: None } => Some(String::from("the ring is being opened")),
-            Storage::Opening { percent: Some(percent) } => {
-                Some(format!("the ring is being made: {percent} % done"))
+            Storage::Opening { making: None } => Some(String::from("the ring is being opened")),
+            Storage::Opening { making: Some(making) } => {
+                Some(format!("the ring is being made: {making}"))
             }
-            Storage::Ready(_) => None,
-            Storage::Failed(why) => Some(why.clone()),
+            Storage::Ready(_) | Storage::Failed => self.flash.trouble().map(str::to_owned),
         }
     }
 
@@ -261,19 +340,22 @@ impl Channel {
         }
     }
 
-    /// Segments that were lost since this was asked last.
-    pub const fn take_lost(&mut self) -> u64 {
-        match self.recorder_mut() {
-            Some(recorder) => recorder.take_lost(),
-            None => 0,
+    /// Segments that were lost and that the log has not been told of; `None`: there is nothing to tell for the moment.
+    pub fn take_loss(&mut self, now: Now) -> Option<u64> {
+        if let Storage::Ready(recorder) = &mut self.storage {
+            self.flash.counts_mut().segments_lost += recorder.take_lost();
         }
+        self.flash.take_loss(now.mono)
     }
 
-    /// The flash thread has sealed a segment.
-    pub fn sealed(&mut self, sequence: u64, now: Now) {
+    /// The flash thread has sealed a segment, in `took_ms`. `true`: the flash works again.
+    pub fn sealed(&mut self, sequence: u64, took_ms: u64, now: Now) -> bool {
+        let mut works_again = false;
         if let Storage::Ready(recorder) = &mut self.storage
             && let Some(record) = recorder.sealed(sequence, now.mono)
         {
+            self.flash.counts_mut().seals.add(took_ms);
+            works_again = self.flash.works();
             self.listed_at = now.wall.as_secs();
             if self.seat.session().is_none() {
                 // The end of a stream whose publisher has left; a playlist may go 1.5 target durations without news.
@@ -281,6 +363,7 @@ impl Channel {
                 self.ends_at = self.ends_at.map(|ends_at| ends_at.max(due));
             }
         }
+        works_again
     }
 
     // ---- Publishing ----
@@ -294,8 +377,8 @@ impl Channel {
     ) -> Result<PublisherId, NotOpen> {
         match &self.storage {
             Storage::Ready(_) => {}
-            Storage::Opening { percent: None } => return Err(NotOpen::Opening),
-            Storage::Opening { .. } | Storage::Failed(_) => {
+            Storage::Opening { making: None } => return Err(NotOpen::Opening),
+            Storage::Opening { .. } | Storage::Failed => {
                 return Err(NotOpen::NotReady(self.trouble().unwrap_or_default()));
             }
         }

@@ -40,6 +40,8 @@ pub struct Recorder {
     /// Segments below this can be read no more; `None`: nobody has to be told.
     retired_below: Option<u64>,
     lost_segments: u64,
+    /// The ring is closed, to be opened anew: what comes meanwhile is lost.
+    is_offline: bool,
 }
 
 /// The segment that is being written.
@@ -65,6 +67,7 @@ impl Recorder {
             outbox: Vec::new(),
             retired_below: None,
             lost_segments: 0,
+            is_offline: false,
         }
     }
 
@@ -85,7 +88,7 @@ impl Recorder {
         self.clock.floor().max(self.ring.time_floor())
     }
 
-    /// Segments that were lost because the flash or the buffers could not take them, since this was asked last.
+    /// Segments that were lost because the flash failed, or it or the buffers could not take them, since this was asked last.
     pub const fn take_lost(&mut self) -> u64 {
         std::mem::replace(&mut self.lost_segments, 0)
     }
@@ -116,7 +119,11 @@ impl Recorder {
 
     /// The flash failed: the open segment and those that were not synced are lost.
     pub fn fail(&mut self, synced_below: u64, pool: &mut BufferPool) {
-        self.ring.fail(synced_below);
+        let loss = self.ring.fail(synced_below);
+        self.lost_segments += loss.segments;
+        // The open segment becomes a gap: the discontinuity stands before that.
+        self.has_hole |= loss.has_hole;
+        self.warm.retain(|(sequence, _)| *sequence < synced_below);
         for job in self.outbox.drain(..) {
             if let Job::Write(write) = job {
                 pool.give(write.buffer);
@@ -126,6 +133,28 @@ impl Recorder {
             writer.abandon(pool);
         }
         self.retired_below = Some(synced_below);
+    }
+
+    /// The ring is being closed because it fails. What can be read of it stays listed.
+    pub fn go_offline(&mut self, pool: &mut BufferPool) {
+        self.fail(u64::MAX, pool);
+        self.is_offline = true;
+    }
+
+    /// The ring was opened anew, perhaps on another card. Numbers and names go on from the ones before.
+    pub fn resume(&mut self, mut ring: Ring) {
+        ring.go_on_from(&self.ring);
+        self.clock.raise(ring.time_floor());
+        self.ring = ring;
+        self.is_offline = false;
+        self.warm.clear();
+        self.retired_below = Some(0);
+    }
+
+    /// A segment was read and is not what was sealed: it becomes a gap. `false`: it was one, or is gone.
+    pub fn spoil(&mut self, sequence: u64) -> bool {
+        self.warm.retain(|(warm, _)| *warm != sequence);
+        self.ring.spoil(sequence)
     }
 
     /// A segment has been read through and is good.
@@ -156,9 +185,10 @@ pub struct Sink<'a> {
 
 impl SegmentSink for Sink<'_> {
     fn open(&mut self, start: SegmentStart) {
-        let Recorder { ring, clock, retired_below, open, .. } = &mut *self.recorder;
+        let Recorder { ring, clock, retired_below, open, is_offline, .. } = &mut *self.recorder;
         let name = clock.start(start.dts, start.is_discontinuity, self.now.wall);
-        let writer = ring.open_segment().ok().map(|room| {
+        let room = if *is_offline { None } else { ring.open_segment().ok() };
+        let writer = room.map(|room| {
             *retired_below = Some(room.readable_from);
             SegmentWriter::new(room)
         });
@@ -193,9 +223,23 @@ impl SegmentSink for Sink<'_> {
     }
 
     fn seal(&mut self, end: SegmentEnd) {
-        let Recorder { ring, target, open, has_hole, outbox, lost_segments, retired_below, .. } =
-            &mut *self.recorder;
+        let Recorder {
+            ring,
+            target,
+            open,
+            has_hole,
+            outbox,
+            lost_segments,
+            retired_below,
+            is_offline,
+            ..
+        } = &mut *self.recorder;
         let Some(Open { start, name, writer }) = open.take() else { return };
+        if *is_offline {
+            *lost_segments += 1;
+            *has_hole = true;
+            return;
+        }
         let listing = Listing {
             start: name,
             duration: end.duration,

@@ -36,10 +36,10 @@ use crate::{
     shell::{
         clock::Clock,
         files,
-        flash::{Event, FlashThread, Job as FlashJob, Open, RingId},
+        flash::{Event, FlashThread, Job as FlashJob, LoadError, Open, RingId},
         seats::{Seat, Seats},
     },
-    store::buffer::BufferPool,
+    store::{buffer::BufferPool, recovery::BodyError},
     units::{Now, UnixSecs},
 };
 
@@ -225,11 +225,12 @@ impl Engine {
         if channel.take_retired() {
             self.retired.notify_waiters();
         }
-        let lost = channel.take_lost();
-        if lost > 0 {
+        if let Some(lost) = channel.take_loss(self.now()) {
+            let why =
+                channel.trouble().unwrap_or_else(|| String::from("the flash did not keep up"));
             tracing::warn!(
                 channel = channel.name(),
-                "{lost} segment lost: the flash did not keep up; the playlist has a gap there"
+                "segments lost: {lost}; {why}; the playlist has a gap or a discontinuity there"
             );
         }
         for job in channel.take_jobs() {
@@ -294,21 +295,16 @@ impl Engine {
         let mut added = Channel::new(id, bucket.clone(), channel.clone());
         if let Err(why) = self.open(&config, &added) {
             tracing::error!(channel = added.name(), "{why}");
-            added.failed_to_open(why);
+            added.failed_to_open(why, self.now());
         }
         self.channels.borrow_mut().push(Rc::new(RefCell::new(added)));
     }
 
     fn open(&self, config: &Config, channel: &Channel) -> Result<(), String> {
         let LiveChannel { ring_bytes, frag_count, .. } = channel.config;
-        let path = files::ring_path(config, &channel.bucket, &channel.config.name);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-        }
         let open = Open {
             id: RingId(channel.id),
-            path,
+            path: files::ring_path(config, &channel.bucket, &channel.config.name),
             name: channel.name(),
             geometry: rings::geometry(&config.store, ring_bytes, frag_count)
                 .map_err(|error| error.to_string())?,
@@ -329,24 +325,39 @@ impl Engine {
         let now = self.now();
         let channel = |id: RingId| self.channels.borrow().by_id(id.0).cloned();
         match event {
-            Event::Written { buffer, .. } => {
+            Event::Written { id, buffer } => {
+                if let Some(channel) = channel(id) {
+                    let mut channel = channel.borrow_mut();
+                    channel.flash_mut().counts_mut().written_bytes += buffer.filled().len() as u64;
+                }
                 self.pool().give(buffer);
                 self.buffer_freed.notify_waiters();
             }
-            Event::Sealed { id, sequence } => {
+            Event::Sealed { id, sequence, took_ms } => {
                 if let Some(channel) = channel(id) {
-                    channel.borrow_mut().sealed(sequence, now);
+                    if channel.borrow_mut().sealed(sequence, took_ms, now) {
+                        tracing::info!(
+                            channel = channel.borrow().name(),
+                            "the flash works again: segments are recorded"
+                        );
+                    }
                     self.dispatch(&channel);
                 }
             }
             Event::Failed { id, error } => {
                 if let Some(channel) = channel(id) {
-                    tracing::error!(
-                        channel = channel.borrow().name(),
-                        "{error}; segments that were not synced are lost"
+                    let (why, below) = (self.about_ring(&channel, &error), error.synced_below);
+                    let is_news = channel.borrow_mut().flash_failed(
+                        why.clone(),
+                        below,
+                        &mut self.pool(),
+                        now,
                     );
-                    if let Some(recorder) = channel.borrow_mut().recorder_mut() {
-                        recorder.fail(error.synced_below, &mut self.pool());
+                    if is_news {
+                        tracing::error!(
+                            channel = channel.borrow().name(),
+                            "{why}; segments that were not synced are lost, the next ones are tried again"
+                        );
                     }
                     self.dispatch(&channel);
                 }
@@ -359,11 +370,16 @@ impl Engine {
                                 recorder.loaded(sequence, now.mono);
                             }
                         }
-                        Err(error) => tracing::warn!(
-                            channel = channel.borrow().name(),
-                            sequence,
-                            "segment not sent: {error}"
-                        ),
+                        Err(error) => {
+                            if let LoadError::Body(BodyError::Corrupt { .. }) = error {
+                                channel.borrow_mut().spoil(sequence);
+                            }
+                            tracing::warn!(
+                                channel = channel.borrow().name(),
+                                sequence,
+                                "segment not sent: {error}"
+                            );
+                        }
                     }
                 }
                 for waiting in self.loads.borrow_mut().remove(&(id.0, sequence)).unwrap_or_default()
@@ -387,27 +403,24 @@ impl Engine {
                     );
                 }
             }
-            Event::Making { id, percent } => {
+            Event::Making { id, making } => {
                 if let Some(channel) = channel(id) {
-                    tracing::info!(
-                        channel = channel.borrow().name(),
-                        "the ring is being made: {percent} % done"
-                    );
-                    channel.borrow_mut().opening(percent);
+                    if making.percent.is_multiple_of(10) {
+                        tracing::info!(
+                            channel = channel.borrow().name(),
+                            "the ring is being made: {making}"
+                        );
+                    }
+                    channel.borrow_mut().opening(making);
                     self.ring_opened.notify_waiters();
                 }
             }
             Event::OpenFailed { id, error } => {
                 if let Some(channel) = channel(id) {
-                    let config = self.config();
-                    let (bucket, name) =
-                        (channel.borrow().bucket.clone(), channel.borrow().config.name.clone());
-                    let why = format!(
-                        "ring {}: {error}",
-                        files::ring_path(&config, &bucket, &name).display()
-                    );
-                    tracing::error!(channel = channel.borrow().name(), "{why}");
-                    channel.borrow_mut().failed_to_open(why);
+                    let why = self.about_ring(&channel, &error);
+                    if channel.borrow_mut().failed_to_open(why.clone(), now) {
+                        tracing::error!(channel = channel.borrow().name(), "{why}");
+                    }
                     self.ring_opened.notify_waiters();
                 }
             }
@@ -447,6 +460,32 @@ impl Engine {
             .filter(|channel| channel.borrow().session().is_some())
             .count();
         self.pool().allow(write_buffers(publishers));
+        self.reopen_failed_rings();
+    }
+
+    /// Rings that fail are opened anew from time to time: the card may be another one by then.
+    fn reopen_failed_rings(&self) {
+        let config = self.config();
+        for channel in self.channels.borrow().iter() {
+            if !channel.borrow_mut().take_retry(&mut self.pool(), self.now()) {
+                self.dispatch(channel);
+                continue;
+            }
+            self.dispatch(channel);
+            let id = RingId(channel.borrow().id);
+            let closed = self.submit(FlashJob::Close(id)).is_ok();
+            if !closed || self.open(&config, &channel.borrow()).is_err() {
+                let why = String::from("the flash thread has too much to do");
+                channel.borrow_mut().failed_to_open(why, self.now());
+            }
+        }
+    }
+
+    /// What happened to the ring of a channel, with the name of its file.
+    fn about_ring(&self, channel: &SharedChannel, error: &dyn std::error::Error) -> String {
+        let (config, channel) = (self.config(), channel.borrow());
+        let path = files::ring_path(&config, &channel.bucket, &channel.config.name);
+        format!("ring {}: {error}", path.display())
     }
 
     /// Reads the configuration again. A bad one changes nothing; publishers of unchanged channels stay.

@@ -32,6 +32,7 @@ use super::{
     ring_file::{self, NewRing, OpenError, RingFile},
 };
 use crate::{
+    channel,
     limits::{FLASH_JOBS_MAX, FLASH_LOADS_MAX, FLASH_STEP_BYTES, WRITE_BYTES},
     store::{
         Record, Seal, Write,
@@ -78,7 +79,7 @@ impl Job {
 pub struct Open {
     /// What it will be called.
     pub id: RingId,
-    /// Where its file is. The folder exists.
+    /// Where its file is. The folder is made if it is not there.
     pub path: PathBuf,
     /// `bucket/channel`.
     pub name: String,
@@ -108,8 +109,8 @@ pub enum Event {
     Making {
         /// Which.
         id: RingId,
-        /// How far it is, in percent.
-        percent: u64,
+        /// How far it is.
+        making: channel::Making,
     },
     /// A ring is not open.
     OpenFailed {
@@ -131,6 +132,8 @@ pub enum Event {
         id: RingId,
         /// Its sequence number.
         sequence: u64,
+        /// How long that took, in milliseconds.
+        took_ms: u64,
     },
     /// A ring's flash failed: [`Ring::fail`]. What is sent after that is tried again.
     Failed {
@@ -241,6 +244,7 @@ enum Task {
 struct Making {
     open: Open,
     ring: NewRing,
+    began: Millis,
     percent: u64,
 }
 
@@ -299,7 +303,8 @@ impl Worker {
                 let now = self.now();
                 match self.rings.get_mut(&id).map(|ring| ring.seal(&seal, now)) {
                     Some(Ok(true)) => {
-                        self.tell(Event::Sealed { id, sequence: seal.record.sequence })
+                        let (sequence, took_ms) = (seal.record.sequence, self.now().since(now));
+                        self.tell(Event::Sealed { id, sequence, took_ms });
                     }
                     Some(Err(error)) => self.tell(Event::Failed { id, error }),
                     Some(Ok(false)) | None => {}
@@ -347,7 +352,8 @@ impl Worker {
             let file = ring.finish()?;
             return self.recover(&open, file);
         }
-        self.tasks.push_back(Task::Make(Box::new(Making { open, ring, percent: 0 })));
+        let making = Making { open, ring, began: self.now(), percent: 0 };
+        self.tasks.push_back(Task::Make(Box::new(making)));
         Ok(())
     }
 
@@ -413,10 +419,13 @@ impl Worker {
         let id = making.open.id;
         match making.ring.step() {
             Ok(true) => {
-                let percent = making.ring.done_bytes() * 100 / making.ring.total_bytes();
+                let (done, total) = (making.ring.done_bytes(), making.ring.total_bytes());
+                let percent = done * 100 / total;
                 if percent > making.percent {
                     making.percent = percent;
-                    self.tell(Event::Making { id, percent });
+                    let left_ms = self.now().since(making.began) * (100 - percent) / percent;
+                    let making = channel::Making { percent, left_s: left_ms.div_ceil(1000) };
+                    self.tell(Event::Making { id, making });
                 }
                 self.tasks.push_back(Task::Make(making));
             }
@@ -537,7 +546,9 @@ mod tests {
         loop {
             match inbox.blocking_recv() {
                 Some(Event::Written { id: ID, buffer }) => pool.give(buffer),
-                Some(Event::Sealed { id: ID, sequence }) => return *ring.sealed(sequence).unwrap(),
+                Some(Event::Sealed { id: ID, sequence, .. }) => {
+                    return *ring.sealed(sequence).unwrap();
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -641,7 +652,7 @@ mod tests {
         let error = refused(&mut inbox);
         assert_eq!(
             error.to_string(),
-            "not a ring of Sluicegate, or both of its superblocks are damaged"
+            "not a ring of Sluicegate, or both of its superblocks are damaged: remove the file to begin a new ring"
         );
         fs::remove_file(folder.ring()).unwrap();
         let huge = Geometry::new(1 << 60, 1, 4096).unwrap();
@@ -651,8 +662,10 @@ mod tests {
         assert!(
             matches!(refused(&mut inbox), OpenError::NoSpace { needed_bytes } if needed_bytes == 1 << 60)
         );
-        flash.submit(job(&folder.0.join("no-such-folder/a.ring"), "cams/front-door")).unwrap();
+        fs::write(folder.0.join("file"), "").unwrap();
+        flash.submit(job(&folder.0.join("file/a.ring"), "cams/front-door")).unwrap();
         assert!(matches!(refused(&mut inbox), OpenError::Make(_)));
+        fs::remove_file(folder.0.join("file")).unwrap();
         flash.submit(job(&folder.ring(), &"x".repeat(200))).unwrap();
         assert!(matches!(refused(&mut inbox), OpenError::NameTooLong));
         flash.stop();

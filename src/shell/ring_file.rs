@@ -83,19 +83,21 @@ impl Flash for RingFile {
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// It could not be opened.
-    #[error("opening it failed: {0}")]
+    #[error("opening it failed: {0}{advice}", advice = advice(.0))]
     Open(#[source] io::Error),
     /// Another process writes it.
     #[error("another process has it open; two daemons must not share a store")]
     Locked,
     /// The card is full.
-    #[error("there is no room for its {needed_bytes} bytes")]
+    #[error(
+        "there is no room for its {needed_bytes} bytes: make room on the card, or the ring smaller"
+    )]
     NoSpace {
         /// Length of the file that was to be made.
         needed_bytes: u64,
     },
     /// It could not be made.
-    #[error("making it failed: {0}")]
+    #[error("making it failed: {0}{advice}", advice = advice(.0))]
     Make(#[source] io::Error),
     /// The name is too long to be put down.
     #[error("its name is too long")]
@@ -103,6 +105,17 @@ pub enum OpenError {
     /// It is not the ring that was expected, or cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+}
+
+/// What to do about an error of the card, if that can be told.
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::ROFS) => {
+            "; the card is read-only: mount it writable, or replace it if it made itself so"
+        }
+        Some(Errno::IO) => "; the card is failing: replace it",
+        _ => "",
+    }
 }
 
 impl From<NotThisRing> for OpenError {
@@ -136,6 +149,7 @@ impl Drop for Draft {
 impl NewRing {
     /// Begins to make a ring, and reserves its length if the file system can.
     pub fn begin(path: &Path, superblock: Superblock) -> Result<Self, OpenError> {
+        make_folder(path).map_err(OpenError::Make)?;
         let mut draft = path.to_path_buf().into_os_string();
         draft.push(".new");
         let draft = PathBuf::from(draft);
@@ -211,6 +225,13 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => sync_folder(path),
     }
+}
+
+/// Makes the folder of `path`, and returns once its own name is on flash.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.exists()) else { return Ok(()) };
+    fs::create_dir_all(folder)?;
+    sync_folder(folder)
 }
 
 /// Returns once the names in the folder of `path` are on flash.

@@ -172,16 +172,24 @@ impl Superblock {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum NotThisRing {
     /// Neither superblock is one.
-    #[error("not a ring of Sluicegate, or both of its superblocks are damaged")]
+    #[error(
+        "not a ring of Sluicegate, or both of its superblocks are damaged: remove the file to begin a new ring"
+    )]
     NotARing,
     /// Made by another version of the program.
-    #[error("its format has version {found}, this program knows version {FORMAT_VERSION}")]
+    #[error(
+        "its format has version {found}, this program knows version {FORMAT_VERSION}: use the program that made it, or remove the file to \
+         begin a new ring"
+    )]
     OtherVersion {
         /// The version that the file states.
         found: u32,
     },
     /// Another LiveChannel's.
-    #[error("it belongs to LiveChannel {found:?}, not to {expected:?}")]
+    #[error(
+        "it belongs to LiveChannel {found:?}, not to {expected:?}: put every ring back to its own name, or remove the file to begin a new \
+         ring"
+    )]
     OtherChannel {
         /// Whose it is.
         found: Box<str>,
@@ -189,7 +197,10 @@ pub enum NotThisRing {
         expected: Box<str>,
     },
     /// Made with another size.
-    #[error("it was made with {found_bytes} bytes, the configuration wants {expected_bytes}")]
+    #[error(
+        "it was made with {found_bytes} bytes, the configuration wants {expected_bytes}: give it its old size back, or remove the file to \
+         begin a new ring"
+    )]
     OtherSize {
         /// How long it was made.
         found_bytes: u64,
@@ -197,7 +208,9 @@ pub enum NotThisRing {
         expected_bytes: u64,
     },
     /// Somebody has cut it.
-    #[error("it was made with {made_bytes} bytes, and {found_bytes} are left")]
+    #[error(
+        "it was made with {made_bytes} bytes, and {found_bytes} are left: remove the file to begin a new ring"
+    )]
     Shortened {
         /// How long it was made.
         made_bytes: u64,

@@ -92,6 +92,15 @@ pub struct Listing {
     pub is_independent: bool,
 }
 
+/// What a failure of the flash costs, beside the open segment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Loss {
+    /// Segments that are lost.
+    pub segments: u64,
+    /// There was a stretch of time behind the newest listed segment that will have no place in the playlist.
+    pub has_hole: bool,
+}
+
 /// The card is behind: [`SEALS_IN_FLIGHT_MAX`] seals wait for it.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("{SEALS_IN_FLIGHT_MAX} sealed segments wait for the flash")]
@@ -252,17 +261,56 @@ impl Ring {
     /// The open segment and those that wait for their seal never were; whoever writes one must drop it. Listed ones from
     /// `synced_below` on, which there are only where durability is `relaxed`, become gaps, and who reads one must be
     /// cut off. The next segment is a new attempt: the flash thread sets its index right before it writes it.
-    pub fn fail(&mut self, synced_below: u64) {
+    pub fn fail(&mut self, synced_below: u64) -> Loss {
         self.epoch = self.epoch.wrapping_add(1);
+        let mut loss = Loss {
+            segments: self.pending.iter().filter(|record| !record.is_gap).count() as u64,
+            has_hole: !self.pending.is_empty(),
+        };
         self.pending.clear();
         self.counters.failures += 1;
         for record in self.records.iter_mut().rev() {
             if record.sequence < synced_below {
                 break;
             }
+            loss.segments += u64::from(!record.is_gap);
             self.counters.gaps += u64::from(!record.is_gap);
             record.lose();
         }
+        loss
+    }
+
+    /// Makes a gap of a listed segment whose bytes turned out not to be the ones that were sealed. `false`: there is none.
+    pub fn spoil(&mut self, sequence: u64) -> bool {
+        if !self.is_readable(sequence) {
+            return false;
+        }
+        // It keeps its place in the file, also where the next segment's follows from it.
+        if self.pending.is_empty() {
+            self.floor = self.next();
+        }
+        let found = self.records.binary_search_by_key(&sequence, |record| record.sequence);
+        if let Some(record) = found.ok().and_then(|at| self.records.get_mut(at)) {
+            record.lose();
+        }
+        self.counters.gaps += 1;
+        true
+    }
+
+    /// Goes on where `other` stopped, of which this is the ring as it was opened anew: no number, no name and no count of discontinuities
+    /// goes back behind what was listed there, also if this one is on another card.
+    pub fn go_on_from(&mut self, other: &Self) {
+        let (next, before) = (self.next(), other.next());
+        let sequence = next.sequence.max(before.sequence);
+        if sequence > next.sequence {
+            self.run = 0;
+        }
+        self.floor = Floor {
+            sequence,
+            time: next.time.max(before.time),
+            discontinuities: next.discontinuities.max(before.discontinuities),
+            position: next.position,
+        };
     }
 
     fn push(&mut self, bytes: u32, crc: u32, listing: Listing) -> Result<Seal, SealError> {
@@ -440,6 +488,38 @@ mod tests {
             pair.ring.counters(),
             Counters { segments: 3, bytes: 3000, gaps: 2, retired: 0, failures: 1 }
         );
+    }
+
+    #[test]
+    fn a_spoilt_segment_is_a_gap_and_keeps_its_place_in_the_file() {
+        let mut pair = Pair::open(formatted(), false);
+        let last = (0..3).map(|_| pair.record(5000)).last().unwrap();
+        let end = pair.ring.record(last).unwrap().end_position();
+        assert!(pair.ring.spoil(last) && !pair.ring.spoil(last) && !pair.ring.spoil(99));
+        assert!(!pair.ring.is_readable(last) && pair.ring.is_readable(last - 1));
+        let next = pair.record(5000);
+        assert_eq!((next, pair.ring.record(next).unwrap().position), (last + 1, end));
+        assert_eq!(pair.ring.records().len(), 4);
+    }
+
+    #[test]
+    fn a_ring_that_is_opened_anew_goes_on_where_it_stopped_also_on_another_card() {
+        let mut pair = Pair::open(formatted(), false);
+        let last = (0..5).map(|_| pair.record(1000)).last().unwrap();
+        let (time, old) = (pair.ring.time_floor(), pair.ring);
+        let mut same = Pair::open(
+            MemoryFlash { bytes: pair.writer.flash().bytes.clone(), ..MemoryFlash::default() },
+            false,
+        );
+        same.ring.go_on_from(&old);
+        assert_eq!(same.ring.records().len(), 5);
+        assert_eq!(same.record(1000), last + 1);
+        let mut other = Pair::open(formatted(), false);
+        other.ring.go_on_from(&old);
+        assert_eq!((other.ring.records().len(), other.ring.time_floor()), (0, time));
+        assert_eq!([other.record(1000), other.record(1000)], [last + 1, last + 2]);
+        let again = Pair::open(other.into_flash(), false).ring;
+        assert_eq!((again.records().len(), again.next_sequence()), (2, last + 3));
     }
 
     #[test]
