@@ -10,7 +10,7 @@ use std::{
 use thiserror::Error;
 
 use crate::config::{
-    Config, Status, Warning,
+    Config, Status,
     rings::{RingPlan, bytes_per_sec, geometry, kept_secs},
     size::Size,
 };
@@ -56,13 +56,13 @@ pub fn check_flash(config: &Config, available_bytes: u64) -> Result<(), FlashToo
 
 /// The text of `sluicegate check` for a configuration that is good. `available_flash_bytes` is as in [`check_flash`];
 /// `None`: the folder cannot be looked at from here.
-pub fn report(config: &Config, warnings: &[Warning], available_flash_bytes: Option<u64>) -> String {
+pub fn report(config: &Config, warnings: &[String], available_flash_bytes: Option<u64>) -> String {
     Report { config, warnings, available_flash_bytes }.to_string()
 }
 
 struct Report<'a> {
     config: &'a Config,
-    warnings: &'a [Warning],
+    warnings: &'a [String],
     available_flash_bytes: Option<u64>,
 }
 
@@ -221,8 +221,10 @@ mod tests {
         live_channel = [{ name = "front-door" }, { name = "yard", status = "disabled", ring = "1GiB" }]
     "#;
 
-    fn config() -> (Config, Vec<Warning>) {
-        Config::parse(FILE, "gate.toml", &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap()
+    fn config() -> (Config, Vec<String>) {
+        let no_files = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        let (config, warnings) = Config::parse(FILE, "gate.toml", &no_files).unwrap();
+        (config, warnings.iter().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -22,6 +22,12 @@ const _: () = assert!(SMALL_MESSAGE_BYTES_MAX < 1 << 24, "message length is 24 b
 /// One more closes the connection.
 pub const SMALL_MESSAGES_HELD_MAX: usize = 4;
 
+/// Depth of nested XML elements in a request body. LiveChannel configurations nest two deep. A deeper one is refused.
+pub const XML_DEPTH_MAX: usize = 8;
+
+/// XML elements in a request body. A LiveChannel configuration has eleven. More are refused.
+pub const XML_ELEMENTS_MAX: usize = 64;
+
 /// Depth of nested AMF0 values. Encoders nest two deep. A deeper one in a command closes the connection; metadata with one is ignored.
 pub const AMF_DEPTH_MAX: usize = 8;
 
@@ -209,6 +215,21 @@ pub const SEGMENT_WARM_MS: u64 = 30_000;
 /// Longest request head, in bytes. A longer one is answered 431 and closed.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 << 10;
 
+/// Longest request body, in bytes: an OSS client's LiveChannel configuration has 400. A longer one is refused before it is read.
+pub const HTTP_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Request bodies that are half received at a time. One more is answered 503.
+pub const HTTP_BODIES_HELD_MAX: usize = 4;
+
+/// How long a request body may take, in milliseconds. Then the connection is closed and nothing has changed.
+pub const HTTP_BODY_MS_MAX: u64 = 10_000;
+
+/// Changes of LiveChannels and recordings that wait for their turn on flash. One more is answered 503.
+pub const CHANGES_WAITING_MAX: usize = 16;
+
+/// How long a change may wait for the flash before its client is told to look later whether it was made, in milliseconds.
+pub const CHANGE_MS_MAX: u64 = 20_000;
+
 /// Header lines in one request. More are answered 431.
 pub const HTTP_HEADERS_MAX: usize = 64;
 
@@ -353,6 +374,9 @@ const HTTP_CONNECTION_BYTES: u64 = 2 << 10;
 /// State of one channel beside its ring's index: names, counters, its last ten publishers, one index page. In bytes.
 const CHANNEL_BYTES: u64 = 8 << 10;
 
+/// The catalogue in memory takes about twice its text: it is held as it is and as it will be, and as text.
+const CATALOGUES_HELD: u64 = 6;
+
 /// State of one DEFLATE compressor (RFC 1951), which all playlists share, in bytes.
 const DEFLATE_BYTES: u64 = 384 << 10;
 
@@ -398,7 +422,10 @@ pub fn memory_budget(load: &Load) -> Budget {
         + ACCESS_UNIT_PREFIX_BYTES_MAX
         + AVC_CONFIG_BYTES_MAX
         + AUDIO_CONFIG_BYTES_MAX;
-    let http_held = HTTP_HEADS_HELD_MAX * HTTP_HEAD_BYTES_MAX + HTTP_TEXT_BYTES_HELD_MAX;
+    let body = HTTP_HEAD_BYTES_MAX + HTTP_BODY_BYTES_MAX;
+    let http_held = HTTP_HEADS_HELD_MAX * HTTP_HEAD_BYTES_MAX
+        + HTTP_BODIES_HELD_MAX * body
+        + HTTP_TEXT_BYTES_HELD_MAX;
     let kib = |bytes: u64| format!("{} KiB", bytes.div_ceil(1 << 10));
     let mut lines = vec![BudgetLine {
         owner: "program",
@@ -426,9 +453,18 @@ pub fn memory_budget(load: &Load) -> Budget {
         owner: "requests, answers",
         bytes: http_held as u64,
         how: format!(
-            "{HTTP_HEADS_HELD_MAX} heads × {}, {} of text",
+            "{HTTP_HEADS_HELD_MAX} heads × {}, {HTTP_BODIES_HELD_MAX} bodies × {}, {} of text",
             kib(HTTP_HEAD_BYTES_MAX as u64),
+            kib(body as u64),
             kib(HTTP_TEXT_BYTES_HELD_MAX as u64),
+        ),
+    });
+    lines.push(BudgetLine {
+        owner: "catalogue",
+        bytes: CATALOGUES_HELD * CATALOGUE_BYTES_MAX as u64,
+        how: format!(
+            "{} of text, read, being changed and being written",
+            kib(CATALOGUE_BYTES_MAX as u64)
         ),
     });
     lines.push(BudgetLine {

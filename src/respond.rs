@@ -4,56 +4,140 @@
 //! A refusal and a miss leave by the same door, [`OssError`], with the bucket's CORS headers on, so that a
 //! page on another origin can read why it was refused.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use md5::{Digest as _, Md5};
+
 use crate::{
-    access::{self, Action, Ask, GateTime, Policy, Refusal, Scope},
-    channel::Channels,
-    config::{Bucket, Config},
+    access::{self, Action, Ask, CorsHeader, Grant, Policy, Scope},
+    api::{self, Asked, Outcome, World, call::Call, intent::Intent},
+    config::{Bucket, catalogue::ObjectPath},
     console,
     http::{
-        address::{Place, locate},
+        address::{Place, Style, locate},
         error::OssError,
         object::{self, Object},
-        request::Request,
+        request::{BodyLength, Request},
         response::{Body, RequestId, Response},
     },
+    limits::HTTP_BODY_BYTES_MAX,
     query::{Query, encode_path},
-    units::Now,
 };
 
-/// What a response is made from.
-#[derive(Clone, Copy, Debug)]
-pub struct World<'a> {
-    /// The configuration in force.
-    pub config: &'a Config,
-    /// The channels.
-    pub channels: &'a Channels,
-    /// The time.
-    pub now: Now,
-    /// The time that signatures are measured by.
-    pub gate_time: GateTime,
-    /// Names the request.
-    pub request_id: RequestId,
+/// What a request comes to.
+#[derive(Debug)]
+pub enum Reply {
+    /// An answer.
+    Answer(Response),
+    /// The call takes the request's body, of so many bytes: to be asked again with it.
+    Body(usize),
+    /// A change that has to be put on flash before it is answered.
+    Change(Box<Change>),
 }
 
-/// Answers `request`, whose body is not looked at: nothing that is served takes one.
-pub fn respond(request: &Request<'_>, world: &World<'_>) -> Response {
-    let is_head = request.method == "HEAD";
-    let shown = |error: &OssError| error.response(world.request_id, request.host, is_head);
-    let mut response = match locate(world.config, request.host, request.path) {
-        Place::Own(path) => own_page(request, path).unwrap_or_else(|error| shown(&error)),
-        Place::Service => shown(&Refusal::anonymous().into()),
-        Place::NoSuchBucket(name) => shown(&OssError::no_such_bucket(name)),
-        Place::Undecodable => {
-            shown(&OssError::new(400, "InvalidObjectName", "The object name is not valid UTF-8."))
-        }
-        Place::Bucket { bucket, key, .. } => {
-            let answer = in_bucket(request, bucket, &key, world);
-            with_cors(answer.unwrap_or_else(|error| shown(&error)), request, bucket)
+/// A change, and the answer to who asked for it.
+#[derive(Debug)]
+pub struct Change {
+    /// What is to be changed.
+    pub intent: Intent,
+    done: Response,
+    frame: Frame,
+}
+
+impl Change {
+    /// The answer, once the change is made or found impossible.
+    pub fn answer(self, outcome: Result<(), OssError>) -> Response {
+        self.frame.dress(outcome.map(|()| self.done))
+    }
+}
+
+/// What every answer to one request has.
+#[derive(Debug)]
+struct Frame {
+    request_id: RequestId,
+    host: String,
+    is_head: bool,
+    /// The headers by which a browser lets a page read the answer.
+    cors: Vec<CorsHeader>,
+}
+
+impl Frame {
+    fn dress(self, outcome: Result<Response, OssError>) -> Response {
+        let response = outcome
+            .unwrap_or_else(|error| error.response(self.request_id, &self.host, self.is_head));
+        let mut response = self
+            .cors
+            .into_iter()
+            .fold(response, |response, (name, value)| response.with(name, value));
+        response.request_id = self.request_id;
+        response.is_head_only = self.is_head;
+        response
+    }
+}
+
+/// Answers `request`. `body` is what came behind its head; `None`: nothing was read of it.
+pub fn respond(request: &Request<'_>, body: Option<&[u8]>, world: &World<'_>) -> Reply {
+    let mut frame = Frame {
+        request_id: world.request_id,
+        host: request.host.to_owned(),
+        is_head: request.method == "HEAD",
+        cors: Vec::new(),
+    };
+    let outcome = match locate(world.config, request.host, request.path) {
+        Place::Own(path) => own_page(request, path).map(Outcome::Answer),
+        Place::Service => service(request, world).map(Outcome::Answer),
+        Place::NoSuchBucket(name) => Err(OssError::no_such_bucket(name)),
+        Place::Undecodable => Err(undecodable(request)),
+        Place::Bucket { bucket, key, style } => {
+            // A preflight's own headers say what the method it asks for may do; these stand on every answer.
+            let method = if request.method == "OPTIONS" { "" } else { request.method };
+            let origin = request.headers.first("origin");
+            frame.cors = access::cors_headers(&bucket.cors, origin, method);
+            match in_bucket(request, body, bucket, &key, style, world) {
+                Ok(InBucket::Body(bytes)) => return Reply::Body(bytes),
+                Ok(InBucket::Outcome(outcome)) => Ok(outcome),
+                Err(error) => Err(error),
+            }
         }
     };
-    response.request_id = world.request_id;
-    response.is_head_only = is_head;
-    response
+    match outcome {
+        Ok(Outcome::Change(intent, done)) => {
+            Reply::Change(Box::new(Change { intent, done, frame }))
+        }
+        Ok(Outcome::Answer(response)) => Reply::Answer(frame.dress(Ok(response))),
+        Err(error) => Reply::Answer(frame.dress(Err(error))),
+    }
+}
+
+/// A name that is not UTF-8 once it is decoded.
+fn undecodable(request: &Request<'_>) -> OssError {
+    if Query::parse(request.query).is_ok_and(|query| query.has("live")) {
+        let message = "The LiveChannel name is not valid UTF-8.";
+        return OssError::new(400, "InvalidChannelName", message).ec("0017-00000259");
+    }
+    OssError::new(400, "InvalidObjectName", "The object name is not valid UTF-8.")
+}
+
+/// A call for all buckets: there is ListBuckets.
+fn service(request: &Request<'_>, world: &World<'_>) -> Result<Response, OssError> {
+    let query = parse_query(request)?;
+    let policy = Policy::new(world.config, Scope::Service);
+    let ask = Ask {
+        action: Action::Own,
+        method: request.method,
+        key: "",
+        query: &query,
+        headers: request.headers.as_slice(),
+    };
+    let _grant = access::admit(&ask, &policy, world.gate_time)?;
+    if !matches!(request.method, "GET" | "HEAD") {
+        return Err(OssError::method_not_allowed(request.method, "SERVICE"));
+    }
+    api::bucket::list(&query, request.host, world)
+}
+
+fn parse_query<'a>(request: &Request<'a>) -> Result<Query<'a>, OssError> {
+    Query::parse(request.query)
+        .map_err(|error| OssError::new(400, "InvalidArgument", error.to_string()))
 }
 
 /// A page of the daemon's own. They are static and hold no data, so they need no grant.
@@ -79,45 +163,108 @@ fn own_page(request: &Request<'_>, path: &str) -> Result<Response, OssError> {
     Ok(response)
 }
 
+/// What a request in a bucket comes to.
+enum InBucket {
+    Outcome(Outcome),
+    Body(usize),
+}
+
+impl From<Response> for InBucket {
+    fn from(response: Response) -> Self {
+        Self::Outcome(Outcome::Answer(response))
+    }
+}
+
 fn in_bucket(
     request: &Request<'_>,
+    body: Option<&[u8]>,
     bucket: &Bucket,
     key: &str,
+    style: Style,
     world: &World<'_>,
-) -> Result<Response, OssError> {
+) -> Result<InBucket, OssError> {
     if request.method == "OPTIONS" {
-        return preflight(request, bucket);
+        return preflight(request, bucket).map(Into::into);
     }
-    let query = Query::parse(request.query)
-        .map_err(|error| OssError::new(400, "InvalidArgument", error.to_string()))?;
+    let query = parse_query(request)?;
     let policy = Policy::new(world.config, Scope::Bucket(bucket));
-    let action = action(request.method, key, &query);
+    let call = Call::of(request.method, key, &query);
     let ask = Ask {
-        action,
+        action: call.action(),
         method: request.method,
         key,
         query: &query,
         headers: request.headers.as_slice(),
     };
     let grant = access::admit(&ask, &policy, world.gate_time)?;
-    match action {
-        Action::ReadObject => {
-            let in_key = grant.hls_sign_in_key(key);
-            let key = in_key.unwrap_or(key);
-            let is_signed_playlist =
-                in_key.is_some() || query.first("x-oss-process") == Some("hls/sign");
-            let channel = key
-                .split_once('/')
-                .and_then(|(channel, _)| world.channels.find(&bucket.name, channel));
-            let base = base(request.path, key);
-            let object = Object { key, is_signed_playlist, base: &base, channel };
-            object::read(request, &object, &grant, &policy, world.now)
-        }
-        Action::WriteObject => Err(read_only(request.method, "OBJECT")),
-        Action::Own | Action::Console => {
-            Err(OssError::new(501, "NotImplemented", "This call is not offered by this gateway."))
-        }
+    if call == Call::ReadObject {
+        return read_object(request, bucket, key, &query, &grant, &policy, world).map(Into::into);
     }
+    let body = match body {
+        Some(body) => body,
+        None if !call.takes_body() => &[],
+        None => match body_bytes(request)? {
+            0 => &[],
+            bytes => return Ok(InBucket::Body(bytes)),
+        },
+    };
+    check_digest(request, body)?;
+    let asked = Asked { request, query: &query, body, bucket, key, style };
+    api::answer(call, &asked, &grant, world).map(InBucket::Outcome)
+}
+
+/// The length of the body of a call that takes one, before it is read.
+fn body_bytes(request: &Request<'_>) -> Result<usize, OssError> {
+    match request.body {
+        BodyLength::Known(bytes) => usize::try_from(bytes)
+            .ok()
+            .filter(|bytes| *bytes <= HTTP_BODY_BYTES_MAX)
+            .ok_or_else(|| {
+                let message =
+                    format!("A request's body may have {HTTP_BODY_BYTES_MAX} bytes here.");
+                OssError::new(400, "EntityTooLarge", message)
+                    .extra("MaxSizeAllowed", HTTP_BODY_BYTES_MAX.to_string())
+                    .extra("ProposedSize", bytes.to_string())
+            }),
+        BodyLength::Chunked => Err(OssError::new(
+            411,
+            "MissingContentLength",
+            "A request with a body must say its length in Content-Length: chunked transfer is not taken here.",
+        )),
+    }
+}
+
+/// A body that came with its MD5 must have it (OSS: common request headers, Content-MD5).
+fn check_digest(request: &Request<'_>, body: &[u8]) -> Result<(), OssError> {
+    let Some(told) = request.headers.first("content-md5").filter(|_| !body.is_empty()) else {
+        return Ok(());
+    };
+    if STANDARD.decode(told).is_ok_and(|told| told == Md5::digest(body).as_slice()) {
+        return Ok(());
+    }
+    let message = "The Content-MD5 you specified does not match the body.";
+    Err(OssError::new(400, "InvalidDigest", message).extra("Content-MD5", told))
+}
+
+fn read_object(
+    request: &Request<'_>,
+    bucket: &Bucket,
+    key: &str,
+    query: &Query<'_>,
+    grant: &Grant,
+    policy: &Policy<'_>,
+    world: &World<'_>,
+) -> Result<Response, OssError> {
+    let in_key = grant.hls_sign_in_key(key);
+    let key = in_key.unwrap_or(key);
+    let is_signed_playlist = in_key.is_some() || query.first("x-oss-process") == Some("hls/sign");
+    let channel =
+        key.split_once('/').and_then(|(channel, _)| world.channels.find(&bucket.name, channel));
+    let path = ObjectPath { bucket: bucket.name.clone(), key: key.into() };
+    let recording = world.catalogue.recordings.get(&path);
+    let base = if grant.is_signed_in_header() { String::new() } else { base(request.path, key) };
+    let object = Object { key, is_signed_playlist, base: &base, channel, recording };
+    object::read(request, &object, grant, policy, world.now)
 }
 
 /// What segment names in a playlist have to begin with to resolve to the key's folder.
@@ -132,21 +279,6 @@ fn base(path: &str, key: &str) -> String {
     base
 }
 
-/// What a request in a bucket wants to do.
-fn action(method: &str, key: &str, query: &Query<'_>) -> Action {
-    let is_owner_call = key.is_empty() || ["acl", "live", "vod"].iter().any(|name| query.has(name));
-    match method {
-        _ if is_owner_call => Action::Own,
-        "GET" | "HEAD" => Action::ReadObject,
-        _ => Action::WriteObject,
-    }
-}
-
-/// Objects are what cameras push and nothing else.
-fn read_only(method: &str, resource: &'static str) -> OssError {
-    OssError::method_not_allowed(method, resource)
-}
-
 fn preflight(request: &Request<'_>, bucket: &Bucket) -> Result<Response, OssError> {
     let header = |name| request.headers.first(name);
     let (method, headers) =
@@ -155,12 +287,4 @@ fn preflight(request: &Request<'_>, bucket: &Bucket) -> Result<Response, OssErro
     Ok(headers.into_iter().fold(Response::new(200, Body::Empty), |response, (name, value)| {
         response.with(name, value)
     }))
-}
-
-/// Adds the headers by which a browser lets a page read the answer.
-fn with_cors(response: Response, request: &Request<'_>, bucket: &Bucket) -> Response {
-    // A preflight's own headers say what the method it asks for may do; this adds what stands on every answer.
-    let method = if request.method == "OPTIONS" { "" } else { request.method };
-    let headers = access::cors_headers(&bucket.cors, request.headers.first("origin"), method);
-    headers.into_iter().fold(response, |response, (name, value)| response.with(name, value))
 }

@@ -54,6 +54,11 @@ impl Grant {
         }
     }
 
+    /// Whether the Authorization header signed it: a program asks, and no player follows the addresses in the answer.
+    pub const fn is_signed_in_header(&self) -> bool {
+        matches!(self.signed, Signed::ByHeader)
+    }
+
     /// The playlist that `key` means if it is a playlist's key with `?x-oss-process=hls/sign` escaped into it.
     ///
     /// The SDK's `sign_url` makes such a URL if it is given the two as one key. What V1 signs is the same bytes either

@@ -506,6 +506,13 @@ impl Channel {
         self.config.playlist_name == file || self.pushed_playlist.as_deref() == Some(file)
     }
 
+    /// The names of the live playlist: the configured one, and the one that the last push asked for.
+    pub fn playlist_names(&self) -> impl Iterator<Item = &SmolStr> {
+        let configured = &self.config.playlist_name;
+        let pushed = self.pushed_playlist.iter().filter(move |pushed| *pushed != configured);
+        [configured].into_iter().chain(pushed)
+    }
+
     /// The segment with this name.
     pub fn segment(&self, start: UnixMillis) -> Option<&Record> {
         self.recorder()?.ring().find(start).filter(|record| !record.is_gap)

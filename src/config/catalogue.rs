@@ -182,25 +182,23 @@ impl Catalogue {
 
     /// Adds to a configuration as the file has it what the catalogue knows of its buckets.
     ///
-    /// The file comes first: a channel that it defines is as it says, but for its status. What finds no place is
-    /// told in words, and stays in the catalogue for the day when the file has one for it again.
-    pub fn apply(&self, config: &mut Config) -> Vec<String> {
+    /// The file comes first: a channel that it defines is as it says, but for its status; a status that the file agrees
+    /// with is forgotten. What finds no place is told in words, and stays in the catalogue for the day when the
+    /// file has one for it again.
+    pub fn apply(&mut self, config: &mut Config) -> Vec<String> {
         let mut homeless = Vec::new();
         for (path, settings) in &self.channels {
             if let Err(why) = add_channel(config, path, settings) {
                 homeless.push(format!("the LiveChannel {path}, made by PutLiveChannel, {why}"));
             }
         }
-        for (path, status) in &self.statuses {
+        self.statuses.retain(|path, status| {
             let mut buckets = config.buckets.iter_mut();
             let bucket = buckets.find(|bucket| bucket.name == path.bucket);
-            let channel = bucket.and_then(|bucket| {
-                bucket.live_channels.iter_mut().find(|channel| channel.name == path.channel)
-            });
-            if let Some(channel) = channel {
-                channel.status = *status;
-            }
-        }
+            let mut channels = bucket.into_iter().flat_map(|bucket| &mut bucket.live_channels);
+            let channel = channels.find(|channel| channel.name == path.channel);
+            channel.is_none_or(|channel| std::mem::replace(&mut channel.status, *status) != *status)
+        });
         homeless
     }
 }
@@ -377,5 +375,17 @@ mod tests {
         assert_eq!(names, [("yard", Status::Disabled), ("shed", Status::Enabled)]);
         assert_eq!(homeless.len(), 3, "{homeless:?}");
         assert_eq!(config.ring_plans().map(|plan| plan.count).sum::<u32>(), plans);
+    }
+
+    #[test]
+    fn a_status_that_the_file_agrees_with_is_forgotten() {
+        let file = "[[bucket]]\nname = \"cams\"\nlive_channel = [{ name = \"yard\", status = \"disabled\" }]\n";
+        let mut catalogue = full();
+        catalogue.apply(&mut config(file));
+        assert!(catalogue.statuses.is_empty());
+        let mut elsewhere = full();
+        elsewhere
+            .apply(&mut config("[[bucket]]\nname = \"cams\"\nlive_channel = [{ name = \"a\" }]\n"));
+        assert_eq!(elsewhere.statuses.len(), 1);
     }
 }

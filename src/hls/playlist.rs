@@ -79,10 +79,14 @@ pub fn render<'a>(
     for record in records {
         let follows = previous.is_none_or(|previous| previous.sequence + 1 == record.sequence);
         let vod_start = kind == Kind::Vod && previous.is_none();
-        if (record.is_discontinuity && !vod_start) || !follows {
+        let is_break = (record.is_discontinuity && !vod_start) || !follows;
+        if is_break {
             out.push_str("#EXT-X-DISCONTINUITY\n");
         }
-        let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", IsoMillis(record.start));
+        // In a recording, which may list a day, a player counts on from the last one (RFC 8216 §6.3.3).
+        if kind != Kind::Vod || previous.is_none() || is_break {
+            let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", IsoMillis(record.start));
+        }
         let ms = record.duration.as_millis();
         let _ = writeln!(out, "#EXTINF:{}.{:03},", ms / 1000, ms % 1000);
         if record.is_gap {
@@ -158,6 +162,7 @@ mod tests {
         let list = text(&[record(7, 5000), record(8, 5000), record(12, 1000)], Kind::Vod);
         assert!(list.contains("#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-MEDIA-SEQUENCE:0\n"));
         assert_eq!(list.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
+        assert_eq!(list.matches("#EXT-X-PROGRAM-DATE-TIME").count(), 2, "at each end of the gap");
         assert!(list.ends_with("#EXT-X-ENDLIST\n"));
     }
 

@@ -39,6 +39,18 @@ pub enum Style {
     Host,
 }
 
+impl Style {
+    /// What a bucket's addresses begin with: `SCHEME://HOST` or `SCHEME://HOST/BUCKET`.
+    ///
+    /// `host` is the one that was asked, port included: RTMP is taken on the HTTP ports too.
+    pub fn base(self, scheme: &str, host: &str, bucket: &str) -> String {
+        match self {
+            Self::Path => format!("{scheme}://{host}/{bucket}"),
+            Self::Host => format!("{scheme}://{host}"),
+        }
+    }
+}
+
 /// Finds out what `host` and `path` name.
 pub fn locate<'a>(config: &'a Config, host: &str, path: &'a str) -> Place<'a> {
     if path == "/-" || path.starts_with("/-/") {
@@ -136,6 +148,12 @@ mod tests {
         assert!(
             matches!(locate(&config, "x", "/cams/a+b"), Place::Bucket { key, .. } if key == "a+b")
         );
+    }
+
+    #[test]
+    fn addresses_are_given_in_the_style_of_the_request() {
+        assert_eq!(Style::Path.base("rtmp", "10.0.0.5:8080", "cams"), "rtmp://10.0.0.5:8080/cams");
+        assert_eq!(Style::Host.base("http", "cams.gw.lan", "cams"), "http://cams.gw.lan");
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod conditional;
 pub mod error;
 pub mod object;
 pub mod range;
+pub mod recording;
 pub mod request;
 pub mod response;
 pub mod xml;

@@ -1,20 +1,22 @@
 //! A granted read of an object → playlist or segment.
 //!
-//! Objects are `CHANNEL/FILE`: the live playlist under its name, and segments named by their start in Unix
-//! milliseconds. Nothing is a file, so no path can lead anywhere else.
+//! Objects are `CHANNEL/FILE`: the live playlist under its name, recordings under theirs, and segments named by their
+//! start in Unix milliseconds. Nothing is a file, so no path can lead anywhere else.
 
 use std::{fmt::Write as _, io::Write as _, rc::Rc};
 
 use flate2::{Compression, write::GzEncoder};
 
 use crate::{
-    access::{Grant, Policy},
-    channel::{Channel, SharedChannel, write_segment_name},
+    access::{Grant, PlaylistSigner, Policy},
+    channel::{Channel, SharedChannel, Window, write_segment_name},
+    config::catalogue::Recording,
     hls::playlist,
     http::{
         conditional::{self, Verdict},
         error::OssError,
         range::{self, Part},
+        recording::recorded,
         request::Request,
         response::{Body, Response},
     },
@@ -42,6 +44,8 @@ pub struct Object<'a> {
     pub base: &'a str,
     /// The channel that the key's first part names, if there is one.
     pub channel: Option<&'a SharedChannel>,
+    /// The recording that has the key, if there is one.
+    pub recording: Option<&'a Recording>,
 }
 
 /// Reads an object. A route that has not asked the gate has no [`Grant`] to call it with:
@@ -81,22 +85,45 @@ pub fn read(
         drop(channel);
         return segment(request, shared, &record, grant);
     }
-    if !channel.is_playlist(file) {
-        return Err(no_such_key());
-    }
-    if object.is_signed_playlist {
-        signed_playlist(request, object, folder, &channel, grant, policy, now)
-    } else {
-        live_playlist(request, object, &mut channel, grant, now)
-    }
-    .ok_or_else(no_such_key)?
+    let is_live = channel.is_playlist(file);
+    // Of two with one name the live playlist is the one that is written while somebody publishes, the recording after it.
+    let recording = object.recording.filter(|_| !(is_live && channel.session().is_some()));
+    let signed = || SignedAddresses::new(object, folder, grant, policy);
+    let found = match (recording, object.is_signed_playlist) {
+        (Some(recording), false) => recorded_playlist(request, object, recording, &channel, grant),
+        (Some(recording), true) => {
+            let recorded = recorded(&channel, recording.first, recording.last);
+            recorded.map(|recorded| {
+                let mut addresses = signed()?;
+                let text = recorded.text(|record, out| addresses.write(record, out))?;
+                signed_playlist(request, text)
+            })
+        }
+        (None, _) if !is_live => None,
+        (None, false) => live_playlist(request, object, &mut channel, grant, now),
+        (None, true) => channel.window(now).map(|Window { records, kind, target_duration_s }| {
+            let mut addresses = signed()?;
+            let mut text = String::with_capacity(4096);
+            playlist::render(records, kind, target_duration_s, &mut text, |record, out| {
+                addresses.write(record, out);
+            });
+            signed_playlist(request, text)
+        }),
+    };
+    found.ok_or_else(no_such_key)?
 }
 
 /// The start time that a segment's file name tells: thirteen digits and `.ts`.
-fn segment_name(file: &str) -> Option<UnixMillis> {
+pub fn segment_name(file: &str) -> Option<UnixMillis> {
     let digits = file.strip_suffix(".ts")?;
     let is_name = digits.len() == 13 && digits.bytes().all(|b| b.is_ascii_digit());
     is_name.then(|| digits.parse().ok().map(UnixMillis))?
+}
+
+/// A segment's entity tag. The name is never used again, so it tells this content from every other; the checksum is the
+/// content's own.
+pub fn segment_etag(record: &Record) -> String {
+    format!("\"{:016X}{:08X}{:08X}\"", record.start.0, record.crc, record.bytes)
 }
 
 fn segment(
@@ -106,10 +133,8 @@ fn segment(
     grant: &Grant,
 ) -> Result<Response, OssError> {
     let length = u64::from(record.bytes);
-    // The name is never used again, so it tells this content from every other; the checksum is the content's own.
-    let etag = format!("\"{:016X}{:08X}{:08X}\"", record.start.0, record.crc, record.bytes);
-    let last_modified =
-        UnixMillis(record.start.0.saturating_add_signed(record.duration.as_millis())).as_secs();
+    let etag = segment_etag(record);
+    let last_modified = record.end().as_secs();
     let described = |status, body| {
         Response::new(status, body)
             .with("Content-Type", SEGMENT_TYPE)
@@ -207,55 +232,97 @@ fn with_base(text: &[u8], base: &str) -> Vec<u8> {
     out
 }
 
-/// The live playlist with every address signed as the request was (OSS: `x-oss-process=hls/sign`).
-fn signed_playlist(
+/// The playlist of a recording; made when it is read, because the ring moves on.
+fn recorded_playlist(
     request: &Request<'_>,
     object: &Object<'_>,
-    folder: &str,
+    recording: &Recording,
     channel: &Channel,
     grant: &Grant,
-    policy: &Policy<'_>,
-    now: Now,
 ) -> Option<Result<Response, OssError>> {
-    let window = channel.window(now)?;
-    let mut signer = match grant.playlist_signer(policy) {
-        Ok(signer) => signer,
-        Err(refusal) => return Some(Err(refusal.into())),
+    let recorded = recorded(channel, recording.first, recording.last)?;
+    let etag = recorded.etag();
+    let described = |status, body| {
+        Response::new(status, body)
+            .with("Content-Type", MADE_PLAYLIST_TYPE)
+            .with("ETag", &etag)
+            .with("Last-Modified", recording.made.http_date())
+            .with("Cache-Control", if grant.is_signed() { "private, no-cache" } else { "no-cache" })
+            .with("Vary", "Accept-Encoding")
     };
-    let mut key = String::with_capacity(folder.len() + 18);
-    let mut text = String::with_capacity(4096);
-    playlist::render(
-        window.records,
-        window.kind,
-        window.target_duration_s,
-        &mut text,
-        |record, out| {
-            key.clear();
-            let _ = write!(key, "{folder}/");
-            write_segment_name(record, &mut key);
-            out.push_str(object.base);
-            write_segment_name(record, out);
-            signer.query_for(&key, out);
-        },
-    );
+    match conditional::weigh(&request.headers, &etag, recording.made) {
+        // It changes without being written anew: its date says nothing.
+        Verdict::NotModified if request.headers.first("if-none-match").is_some() => {
+            return Some(Ok(described(304, Body::Empty)));
+        }
+        Verdict::PreconditionFailed => return Some(Err(precondition_failed())),
+        Verdict::NotModified | Verdict::Send => {}
+    }
+    let text = recorded.text(|record, out| {
+        out.push_str(object.base);
+        write_segment_name(record, out);
+    });
+    Some(text.map(|text| packed(request, text, described)))
+}
+
+/// Segment addresses with a signature like the request's (OSS: `x-oss-process=hls/sign`).
+struct SignedAddresses<'a> {
+    base: &'a str,
+    folder: &'a str,
+    signer: PlaylistSigner,
+    /// The key that is signed; its room is used again.
+    key: String,
+}
+
+impl<'a> SignedAddresses<'a> {
+    fn new(
+        object: &Object<'a>,
+        folder: &'a str,
+        grant: &Grant,
+        policy: &Policy<'_>,
+    ) -> Result<Self, OssError> {
+        let signer = grant.playlist_signer(policy)?;
+        Ok(Self { base: object.base, folder, signer, key: String::with_capacity(96) })
+    }
+
+    fn write(&mut self, record: &Record, out: &mut String) {
+        self.key.clear();
+        let _ = write!(self.key, "{}/", self.folder);
+        write_segment_name(record, &mut self.key);
+        out.push_str(self.base);
+        write_segment_name(record, out);
+        self.signer.query_for(&self.key, out);
+    }
+}
+
+/// A playlist with every address signed. It is its reader's alone.
+fn signed_playlist(request: &Request<'_>, text: String) -> Result<Response, OssError> {
     if text.len() > PLAYLIST_BYTES_MAX {
-        return Some(Err(OssError::new(
+        return Err(OssError::new(
             400,
             "InvalidRequest",
             "The signed playlist is larger than 1 MB.",
-        )));
+        ));
     }
-    let described = |body| {
-        Response::new(200, body)
+    Ok(packed(request, text, |status, body| {
+        Response::new(status, body)
             .with("Content-Type", MADE_PLAYLIST_TYPE)
             .with("Cache-Control", "private, no-cache")
             .with("Vary", "Accept-Encoding")
-    };
-    Some(Ok(if wants_gzip(request) {
-        described(Body::Made(gzip(text.as_bytes()))).with("Content-Encoding", "gzip")
-    } else {
-        described(Body::Made(text.into_bytes()))
     }))
+}
+
+/// The response with a text that was made for it, packed if the client wants it so.
+fn packed(
+    request: &Request<'_>,
+    text: String,
+    described: impl FnOnce(u16, Body) -> Response,
+) -> Response {
+    if wants_gzip(request) {
+        described(200, Body::Made(gzip(text.as_bytes()))).with("Content-Encoding", "gzip")
+    } else {
+        described(200, Body::Made(text.into_bytes()))
+    }
 }
 
 /// Whether the client lists gzip among what it takes. Never unasked: some players cannot undo it (RFC 8216 §6.2.1).

@@ -30,10 +30,15 @@ impl Document {
 
     /// Adds `<name>text</name>`. Characters that XML 1.0 §2.2 has no way to write become U+FFFD.
     pub fn text(&mut self, name: &str, text: impl Display) {
+        self.parent(name, |document| document.content(text));
+    }
+
+    /// Adds text to the element that is being filled in.
+    pub fn content(&mut self, text: impl Display) {
         let text = text
             .to_string()
             .replace(|c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r'), "\u{fffd}");
-        self.parent(name, |document| document.event(Event::Text(BytesText::new(&text))));
+        self.event(Event::Text(BytesText::new(&text)));
     }
 
     fn event(&mut self, event: Event<'_>) {

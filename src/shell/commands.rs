@@ -9,7 +9,11 @@ use crate::{
     check,
     config::LiveChannel,
     query::encode,
-    shell::{args::Sign, files, serve},
+    shell::{
+        args::Sign,
+        files::{self, Whole},
+        serve,
+    },
     units::{IsoMillis, UnixSecs},
 };
 
@@ -22,12 +26,11 @@ type Outcome = Result<String, (String, u8)>;
 /// Runs the daemon.
 pub fn serve(file: &Path) -> Outcome {
     log_to_stderr();
-    let (config, warnings) = files::load(file).map_err(|error| (error, 2))?;
-    files::check_room(&config).map_err(|error| (error, 2))?;
-    for warning in warnings {
+    let whole = load_whole(file)?;
+    for warning in &whole.warnings {
         tracing::warn!("{warning}");
     }
-    serve::run(config, serve::Companion::File(file.to_owned())).map_err(|error| (error, 1))?;
+    serve::run(whole, serve::Companion::File(file.to_owned())).map_err(|error| (error, 1))?;
     Ok(String::new())
 }
 
@@ -51,15 +54,22 @@ fn log_to_stderr() {
 
 /// Checks the configuration.
 pub fn check(file: &Path) -> Outcome {
-    let (config, warnings) = files::load(file).map_err(|error| (error, 2))?;
-    files::check_room(&config).map_err(|error| (error, 2))?;
+    let Whole { config, warnings, .. } = load_whole(file)?;
     Ok(check::report(&config, &warnings, files::available_flash(&config)))
+}
+
+fn load_whole(file: &Path) -> Result<Whole, (String, u8)> {
+    let (config, warnings) = files::load(file).map_err(|error| (error, 2))?;
+    let whole = Whole::of(config, &warnings);
+    files::check_room(&whole.config).map_err(|error| (error, 2))?;
+    Ok(whole)
 }
 
 /// Prints a signed URL.
 pub fn sign(sign: &Sign) -> Outcome {
     let usage = |error: String| (error, 2);
     let (config, _) = files::load(&sign.config).map_err(usage)?;
+    let Whole { config, .. } = Whole::of(config, &[]);
     let key = files::signing_key(&config, sign.key.as_deref()).map_err(usage)?;
     let bucket = config.buckets.iter().find(|bucket| bucket.name == sign.bucket);
     let bucket = bucket.ok_or_else(|| {
@@ -123,6 +133,7 @@ fn quoted(text: &str) -> String {
 /// Lists the rings' segments, or checks every byte of them. Never writes.
 pub fn store(is_verify: bool, file: &Path) -> Outcome {
     let (config, _) = files::load(file).map_err(|error| (error, 2))?;
+    let Whole { config, .. } = Whole::of(config, &[]);
     let mut text = String::new();
     let mut faults = Vec::new();
     for (bucket, channel) in config.live_channels() {

@@ -24,7 +24,7 @@ use crate::{
         flv::{TagKind, clip_for_ever},
     },
     query::encode,
-    shell::{clock::Clock, serve},
+    shell::{clock::Clock, files::Whole, serve},
     units::UnixSecs,
 };
 
@@ -50,7 +50,8 @@ pub(super) fn run(http: SocketAddr, rtmp: SocketAddr) -> Result<(), String> {
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     })?;
     let publish_url = announce(&config, http, rtmp)?;
-    serve::run(config, serve::Companion::Demo(Camera { publish_url, server: reachable(rtmp) }))
+    let whole = Whole::of(config, &[]);
+    serve::run(whole, serve::Companion::Demo(Camera { publish_url, server: reachable(rtmp) }))
 }
 
 /// Prints the addresses and returns the one to publish to.

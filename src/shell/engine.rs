@@ -6,7 +6,6 @@ use std::{
     collections::HashMap,
     fs::File,
     net::SocketAddr,
-    path::Path,
     rc::Rc,
     sync::Arc,
 };
@@ -20,22 +19,21 @@ use tokio::sync::{
 
 use crate::{
     access::GateTime,
+    api::World,
     channel::{Channel, Channels, SharedChannel, live::PublisherId, recorder::Job},
-    config::{Config, Durability, LiveChannel, Status, diff, rings},
-    http::{
-        request::Request,
-        response::{RequestId, Response},
-    },
+    config::{Config, Durability, LiveChannel, catalogue::Catalogue, rings},
+    http::{request::Request, response::RequestId},
     limits::{
-        HTTP_HEADS_HELD_MAX, HTTP_TEXT_BYTES_HELD_MAX, RTMP_WAITING_MAX, SCRATCH_BYTES,
-        WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ, WRITE_BUFFERS_SHARED,
+        HTTP_BODIES_HELD_MAX, HTTP_HEADS_HELD_MAX, HTTP_TEXT_BYTES_HELD_MAX, RTMP_WAITING_MAX,
+        SCRATCH_BYTES, WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ, WRITE_BUFFERS_SHARED,
     },
     publish::{self, NotAdmitted, Refused},
-    respond::{World, respond},
+    respond::{Reply, respond},
     rtmp::{Publish, PublishRefusal},
     shell::{
+        changes::Changes,
         clock::Clock,
-        files,
+        files::{self, Whole},
         flash::{Event, FlashThread, Job as FlashJob, LoadError, Open, RingId},
         seats::{Seat, Seats},
     },
@@ -52,7 +50,13 @@ pub(super) struct Engine {
     /// Part of request ids: differs from run to run.
     run: u32,
     requests: Cell<u64>,
+    /// As the file has it.
+    pub(super) file_config: RefCell<Config>,
+    /// The one in force: the file's, with what the catalogue adds.
     config: RefCell<Rc<Config>>,
+    config_read: Cell<UnixSecs>,
+    pub(super) catalogue: RefCell<Rc<Catalogue>>,
+    pub(super) changes: Changes,
     channels: RefCell<Channels>,
     files: RefCell<HashMap<u32, Arc<File>>>,
     last_id: Cell<u32>,
@@ -68,6 +72,8 @@ pub(super) struct Engine {
     encoders: Rc<Seats>,
     /// For connections that hold part of a request.
     heads: Rc<Seats>,
+    /// For connections that hold part of a body.
+    bodies: Rc<Seats>,
     /// One for each byte of text that waits for its reader.
     text_bytes: Rc<Seats>,
     /// A ring is open, or cannot be.
@@ -82,7 +88,8 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Starts the flash thread, and has every ring opened or made.
-    pub(super) fn start(config: Config) -> Result<(Rc<Self>, UnboundedReceiver<Event>), String> {
+    pub(super) fn start(whole: Whole) -> Result<(Rc<Self>, UnboundedReceiver<Event>), String> {
+        let Whole { file_config, config, catalogue, .. } = whole;
         let clock = Clock::start();
         let store = &config.store.path;
         std::fs::create_dir_all(store).map_err(|error| {
@@ -109,13 +116,19 @@ impl Engine {
             viewers: Seats::new(viewers),
             encoders: Seats::new(publishers + RTMP_WAITING_MAX),
             heads: Seats::new(HTTP_HEADS_HELD_MAX),
+            bodies: Seats::new(HTTP_BODIES_HELD_MAX),
             text_bytes: Seats::new(HTTP_TEXT_BYTES_HELD_MAX),
             ring_opened: Notify::new(),
             buffer_freed: Notify::new(),
             retired: Notify::new(),
             cut: Notify::new(),
+            file_config: RefCell::new(file_config),
             config: RefCell::new(Rc::new(config)),
+            config_read: Cell::new(clock.now().wall.as_secs()),
+            changes: Changes::new(catalogue.as_ref().err().cloned()),
+            catalogue: RefCell::new(Rc::new(catalogue.unwrap_or_default())),
         });
+        engine.remove_deleted_rings();
         let config = engine.config();
         for (bucket, channel) in config.live_channels() {
             engine.add(&bucket.name, channel);
@@ -126,6 +139,17 @@ impl Engine {
     /// The configuration in force.
     pub(super) fn config(&self) -> Rc<Config> {
         Rc::clone(&self.config.borrow())
+    }
+
+    /// Puts another configuration in force.
+    pub(super) fn set_config(&self, config: Rc<Config>) {
+        *self.config.borrow_mut() = config;
+        self.config_read.set(self.now().wall.as_secs());
+    }
+
+    /// The channels.
+    pub(super) fn channels(&self) -> RefMut<'_, Channels> {
+        self.channels.borrow_mut()
     }
 
     /// What the time is.
@@ -163,6 +187,11 @@ impl Engine {
         Seats::take(&self.heads)
     }
 
+    /// A seat for one more half-received body, if there is one.
+    pub(super) fn take_body_seat(&self) -> Option<Seat> {
+        Seats::take(&self.bodies)
+    }
+
     /// Room for `bytes` of text that is being sent, if there is some.
     pub(super) fn hold_text(&self, bytes: usize) -> Option<Seat> {
         Seats::take_many(&self.text_bytes, bytes)
@@ -175,17 +204,24 @@ impl Engine {
         RequestId { run: self.run, number }
     }
 
-    /// Answers a request.
-    pub(super) fn respond(&self, request: &Request<'_>) -> Response {
-        let (config, channels, now) = (self.config(), self.channels.borrow(), self.now());
-        let world = World {
+    /// Answers a request. `body` is what came behind its head; `None`: nothing was read of it.
+    pub(super) fn respond(&self, request: &Request<'_>, body: Option<&[u8]>) -> Reply {
+        self.with_world(|world| respond(request, body, world))
+    }
+
+    /// Shows `look` all that answers are made from.
+    pub(super) fn with_world<T>(&self, look: impl FnOnce(&World<'_>) -> T) -> T {
+        let (config, catalogue) = (self.config(), Rc::clone(&self.catalogue.borrow()));
+        let (channels, now) = (self.channels.borrow(), self.now());
+        look(&World {
             config: &config,
+            config_read: self.config_read.get(),
+            catalogue: &catalogue,
             channels: &channels,
             now,
             gate_time: self.gate_time(now, &channels),
             request_id: self.next_request_id(),
-        };
-        respond(request, &world)
+        })
     }
 
     /// Lets a publisher in, or says why not.
@@ -268,6 +304,11 @@ impl Engine {
         waiting.await.unwrap_or(false)
     }
 
+    /// A ring is left: segments are sent from its file no more.
+    pub(super) fn forget_file(&self, id: u32) {
+        self.files.borrow_mut().remove(&id);
+    }
+
     /// The file of a channel's ring.
     pub(super) fn file(&self, id: u32) -> Option<Arc<File>> {
         self.files.borrow().get(&id).cloned()
@@ -276,12 +317,12 @@ impl Engine {
 
 /// What only the shell calls.
 impl Engine {
-    fn next_id(&self) -> u32 {
+    pub(super) fn next_id(&self) -> u32 {
         self.last_id.update(|id| id + 1);
         self.last_id.get()
     }
 
-    fn submit(&self, job: FlashJob) -> Result<(), FlashJob> {
+    pub(super) fn submit(&self, job: FlashJob) -> Result<(), FlashJob> {
         match &*self.flash.borrow() {
             Some(flash) => flash.submit(job),
             None => Err(job),
@@ -289,7 +330,7 @@ impl Engine {
     }
 
     /// Adds a channel and has its ring opened or made.
-    fn add(&self, bucket: &SmolStr, channel: &LiveChannel) {
+    pub(super) fn add(&self, bucket: &SmolStr, channel: &LiveChannel) {
         let config = self.config();
         let id = self.next_id();
         let mut added = Channel::new(id, bucket.clone(), channel.clone());
@@ -429,11 +470,12 @@ impl Engine {
                     tracing::warn!("ring {} was not left in order: {error}", id.0);
                 }
             }
-            Event::Removed { id, outcome } => {
+            Event::Removed { outcome, .. } => {
                 if let Err(error) = outcome {
-                    tracing::warn!("ring {} was not removed: {error}", id.0);
+                    tracing::warn!("the ring of a deleted channel was not removed: {error}");
                 }
             }
+            Event::Kept { outcome } => self.changes.kept(outcome),
         }
     }
 
@@ -486,95 +528,6 @@ impl Engine {
         let (config, channel) = (self.config(), channel.borrow());
         let path = files::ring_path(&config, &channel.bucket, &channel.config.name);
         format!("ring {}: {error}", path.display())
-    }
-
-    /// Reads the configuration again. A bad one changes nothing; publishers of unchanged channels stay.
-    pub(super) fn reload(&self, file: &Path) {
-        let (mut new, warnings) = match files::load(file) {
-            Ok(loaded) => loaded,
-            Err(problems) => {
-                for problem in problems.lines() {
-                    tracing::error!("{problem}");
-                }
-                tracing::error!(
-                    "the configuration was not reloaded: the one before stays in force"
-                );
-                return;
-            }
-        };
-        let old = self.config();
-        let diff = diff::diff(&old, &new);
-        for key in &diff.needs_restart {
-            tracing::warn!("{key} has changed: that takes a restart");
-        }
-        new.listen = old.listen.clone();
-        new.store = old.store.clone();
-        new.limits = old.limits;
-        if let Err(error) = files::check_room(&new) {
-            tracing::error!(
-                "{error}; the configuration was not reloaded: the one before stays in force"
-            );
-            return;
-        }
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        let new = Rc::new(new);
-        *self.config.borrow_mut() = Rc::clone(&new);
-        for path in &diff.removed {
-            self.remove(&path.bucket, &path.channel);
-        }
-        for path in diff.changed.iter().chain(&diff.added) {
-            let found = new.live_channels().find(|(bucket, channel)| {
-                bucket.name == path.bucket && channel.name == path.channel
-            });
-            let Some((bucket, channel)) = found else { continue };
-            let is_same_ring = |running: &SharedChannel| {
-                running.borrow().config.ring_bytes == channel.ring_bytes
-                    && running.borrow().config.frag_count == channel.frag_count
-            };
-            let running = self.channels.borrow().find(&bucket.name, &channel.name).cloned();
-            match running {
-                Some(running) if is_same_ring(&running) => {
-                    if channel.status == Status::Disabled {
-                        running.borrow_mut().cut(&mut self.pool(), self.now());
-                    }
-                    running.borrow_mut().configure(channel.clone());
-                    self.dispatch(&running);
-                }
-                Some(_) => {
-                    self.remove(&bucket.name, &channel.name);
-                    self.add(&bucket.name, channel);
-                }
-                None => self.add(&bucket.name, channel),
-            }
-        }
-        self.cut.notify_waiters();
-        tracing::info!(
-            unchanged = diff.unchanged.len(),
-            changed = diff.changed.len(),
-            added = diff.added.len(),
-            removed = diff.removed.len(),
-            "the configuration is reloaded"
-        );
-    }
-
-    /// Leaves a channel. Its ring's file stays: what was recorded is the user's.
-    fn remove(&self, bucket: &str, name: &str) {
-        let found = self.channels.borrow().find(bucket, name).cloned();
-        let Some(channel) = found else { return };
-        channel.borrow_mut().cut(&mut self.pool(), self.now());
-        self.dispatch(&channel);
-        let id = channel.borrow().id;
-        self.channels.borrow_mut().retain(|other| !Rc::ptr_eq(other, &channel));
-        self.files.borrow_mut().remove(&id);
-        if self.submit(FlashJob::Close(RingId(id))).is_err() {
-            tracing::warn!(
-                channel = channel.borrow().name(),
-                "the ring stays open: the flash thread has too much to do"
-            );
-        }
-        self.retired.notify_waiters();
     }
 
     /// Seals what is open, and hands out the flash thread, which closes every ring when it is stopped.

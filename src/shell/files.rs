@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     check::check_flash,
-    config::{AccessKey, Config, problem::Warning},
-    limits::{ACCESS_KEY_BYTES_MAX, CONFIG_BYTES_MAX},
+    config::{AccessKey, Config, catalogue::Catalogue, problem::Warning},
+    limits::{ACCESS_KEY_BYTES_MAX, CATALOGUE_BYTES_MAX, CONFIG_BYTES_MAX},
 };
 
 /// Reads and checks the configuration. An error is a text of one problem a line.
@@ -21,6 +21,49 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
     let secrets = |name: &Path| secret(name, folder);
     Config::parse(&text, &path.display().to_string(), &secrets)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// The configuration file and the catalogue together.
+pub struct Whole {
+    /// As the file has it.
+    pub file_config: Config,
+    /// With what the catalogue adds.
+    pub config: Config,
+    /// What was made over the API, or why it cannot be read.
+    pub catalogue: Result<Catalogue, String>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+impl Whole {
+    /// Reads the catalogue that belongs to a configuration. One that is damaged does not keep the file's channels from
+    /// being served.
+    pub fn of(file_config: Config, warnings: &[Warning]) -> Self {
+        let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        let mut config = file_config.clone();
+        let mut catalogue = read_catalogue(&catalogue_path(&config));
+        match &mut catalogue {
+            Ok(catalogue) => warnings.extend(catalogue.apply(&mut config)),
+            Err(trouble) => warnings.push(format!(
+                "{trouble}: the LiveChannels and recordings in it are not served, and none can be made until it is put right or moved away"
+            )),
+        }
+        Self { file_config, config, catalogue, warnings }
+    }
+}
+
+/// Where what was made over the API is kept.
+pub fn catalogue_path(config: &Config) -> PathBuf {
+    config.store.path.join("catalogue")
+}
+
+fn read_catalogue(path: &Path) -> Result<Catalogue, String> {
+    match read(path, CATALOGUE_BYTES_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Catalogue::default()),
+        Err(error) => Err(format!("the catalogue {} cannot be read: {error}", path.display())),
+        Ok(text) => Catalogue::parse(&text)
+            .map_err(|error| format!("the catalogue {} is damaged: {error}", path.display())),
+    }
 }
 
 /// Reads a secret: an absolute path as it is, another one among systemd's credentials, then beside the configuration.

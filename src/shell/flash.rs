@@ -66,6 +66,8 @@ pub enum Job {
     Close(RingId),
     /// Remove a ring's file; the ring is closed. Answer: [`Event::Removed`].
     Remove(RingId, PathBuf),
+    /// Put a small text into a file, as a whole. Answer: [`Event::Kept`].
+    Keep(PathBuf, String),
 }
 
 impl Job {
@@ -164,6 +166,11 @@ pub enum Event {
         id: RingId,
         /// Whether it is.
         outcome: io::Result<()>,
+    },
+    /// A text is on flash, or the one before it still is.
+    Kept {
+        /// Why it is not, in words.
+        outcome: Result<(), String>,
     },
 }
 
@@ -314,6 +321,11 @@ impl Worker {
             Job::Close(id) => self.close(id),
             Job::Remove(id, path) => {
                 self.tell(Event::Removed { id, outcome: ring_file::remove(&path) });
+            }
+            Job::Keep(path, text) => {
+                let outcome = ring_file::replace(&path, &text);
+                let outcome = outcome.map_err(|error| format!("{}: {error}", path.display()));
+                self.tell(Event::Kept { outcome });
             }
         }
     }

@@ -1,7 +1,7 @@
 //! One HTTP connection: socket ↔ [`respond`](crate::respond).
 //!
 //! An idle connection owns no buffer: it reads into one that all share, and only a request that arrives in pieces is
-//! kept. Segments go from the page cache to the socket by `sendfile`, slice by slice under a lease: when the
+//! kept. A body is read only of a call that takes one and was let in. Segments go from the page cache to the socket by `sendfile`, slice by slice under a lease: when the
 //! ring gives the segment up, the connection is reset, so that nobody gets other bytes for it. Every wait has a deadline.
 
 use std::{io, net::SocketAddr, rc::Rc, time::Duration};
@@ -21,17 +21,22 @@ use crate::{
         response::{Body, Response},
     },
     limits::{
-        HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX, HTTP_LINGER_MS_MAX,
-        HTTP_STALL_MS_MAX, LINGER_READS_MAX, SEND_SLICE_BYTES,
+        HTTP_BODY_MS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX,
+        HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, LINGER_READS_MAX, SEND_SLICE_BYTES,
     },
+    respond::{Change, Reply},
     shell::{engine::Engine, rtmp_conn, seats::Seat},
     store::geometry::Extent,
 };
 
 const HEAD_TIME: Duration = Duration::from_millis(HTTP_HEAD_MS_MAX);
+const BODY_TIME: Duration = Duration::from_millis(HTTP_BODY_MS_MAX);
 const IDLE_TIME: Duration = Duration::from_millis(HTTP_IDLE_MS_MAX);
 const LINGER_TIME: Duration = Duration::from_millis(HTTP_LINGER_MS_MAX);
 const STALL_TIME: Duration = Duration::from_millis(HTTP_STALL_MS_MAX);
+
+/// Leave to send a body (RFC 9110 §10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// First byte of an RTMP connection (RTMP 1.0 §5.2.2: its version). No HTTP method starts with it.
 const RTMP_VERSION: u8 = 3;
@@ -46,7 +51,8 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
         let _ = timeout(Duration::from_secs(1), send(&stream, &engine, response, false)).await;
         return;
     };
-    let mut connection = Connection { stream, engine, unread: Vec::new(), held: None };
+    let mut connection =
+        Connection { stream, engine, unread: Vec::new(), awaited_bytes: None, held: None };
     match connection.run().await {
         Ok(End::Closed) => {}
         Ok(End::Rtmp) => {
@@ -63,6 +69,8 @@ struct Connection {
     engine: Rc<Engine>,
     /// What has arrived of a request that is not complete. Empty and without memory while the connection idles.
     unread: Vec<u8>,
+    /// How long the request is of which the head has been read and the body has not.
+    awaited_bytes: Option<usize>,
     /// Its place among the connections that hold one.
     held: Option<Seat>,
 }
@@ -75,7 +83,12 @@ enum End {
 /// What came of looking at the bytes that are there.
 enum Turn {
     Wait,
+    /// The request's body has to be read first; its client may wait for leave to send it.
+    Body {
+        is_leave_awaited: bool,
+    },
     Answer(Response, KeepAlive),
+    Change(Box<Change>, KeepAlive),
     Closed,
     Rtmp,
 }
@@ -95,34 +108,60 @@ impl Connection {
                         deadline = Instant::now() + HEAD_TIME;
                         self.held = self.engine.take_head_seat();
                         if self.held.is_none() {
-                            let busy = error::busy(
-                                "Too many requests are half received.",
-                                self.engine.next_request_id(),
-                            );
-                            send(&self.stream, &self.engine, busy, false).await?;
-                            return Ok(End::Closed);
+                            return self.turn_away().await;
                         }
                     }
                     if timeout_at(deadline, self.stream.readable()).await.is_err() {
                         return Ok(End::Closed);
                     }
                 }
-                Turn::Answer(response, keep_alive) => {
-                    send(&self.stream, &self.engine, response, keep_alive).await?;
-                    if self.unread.is_empty() {
-                        self.held = None;
+                Turn::Body { is_leave_awaited } => {
+                    deadline = Instant::now() + BODY_TIME;
+                    self.held = self.engine.take_body_seat();
+                    if self.held.is_none() {
+                        return self.turn_away().await;
                     }
-                    if !keep_alive {
-                        linger(&self.stream, &self.engine).await;
+                    if is_leave_awaited {
+                        write_all(&self.stream, CONTINUE).await?;
+                    }
+                }
+                Turn::Answer(response, keep_alive) => {
+                    if !self.answer_with(response, keep_alive).await? {
                         return Ok(End::Closed);
                     }
-
+                    deadline = Instant::now() + IDLE_TIME;
+                }
+                Turn::Change(change, keep_alive) => {
+                    let response = self.engine.change(*change).await;
+                    if !self.answer_with(response, keep_alive).await? {
+                        return Ok(End::Closed);
+                    }
                     deadline = Instant::now() + IDLE_TIME;
                 }
                 Turn::Closed => return Ok(End::Closed),
                 Turn::Rtmp => return Ok(End::Rtmp),
             }
         }
+    }
+
+    /// Sends an answer. Whether the connection goes on.
+    async fn answer_with(&mut self, response: Response, keep_alive: KeepAlive) -> io::Result<bool> {
+        send(&self.stream, &self.engine, response, keep_alive).await?;
+        if self.unread.is_empty() {
+            self.held = None;
+        }
+        if !keep_alive {
+            linger(&self.stream, &self.engine).await;
+        }
+        Ok(keep_alive)
+    }
+
+    /// There is no room to hold this request.
+    async fn turn_away(&mut self) -> io::Result<End> {
+        let busy =
+            error::busy("Too many requests are half received.", self.engine.next_request_id());
+        self.answer_with(busy, false).await?;
+        Ok(End::Closed)
     }
 
     /// Reads what has arrived and answers if it is a whole request. Does not wait.
@@ -133,7 +172,8 @@ impl Connection {
         }
         let engine = Rc::clone(&self.engine);
         let mut scratch = engine.scratch();
-        let room = HTTP_HEAD_BYTES_MAX.saturating_sub(self.unread.len());
+        let room =
+            self.awaited_bytes.unwrap_or(HTTP_HEAD_BYTES_MAX).saturating_sub(self.unread.len());
         let room = room.min(scratch.len());
         let arrived = match self.stream.try_read(scratch.get_mut(..room).unwrap_or_default()) {
             Ok(0) => return Ok(Turn::Closed),
@@ -155,7 +195,7 @@ impl Connection {
     }
 
     fn answer_unread(&mut self) -> Option<Turn> {
-        if self.unread.is_empty() {
+        if self.unread.is_empty() || self.awaited_bytes.is_some_and(|all| self.unread.len() < all) {
             return None;
         }
         let mut unread = std::mem::take(&mut self.unread);
@@ -177,13 +217,24 @@ impl Connection {
             Ok(None) => return (None, 0),
             Err(error) => return refused(error::malformed(&error, self.engine.next_request_id())),
         };
-        // Nothing that is served takes a body: it is not read, and what follows it is not looked for.
-        let keep_alive = request.keep_alive && request.body == BodyLength::Known(0);
-        let response = self.engine.respond(&request);
-        (
-            Some(Turn::Answer(response, keep_alive)),
-            if keep_alive { head_bytes } else { bytes.len() },
-        )
+        let all_bytes = self.awaited_bytes.take();
+        let body = all_bytes.and_then(|all| bytes.get(head_bytes..all));
+        // A body that is not wanted is not read, and what follows it is not looked for.
+        let is_read = body.is_some() || request.body == BodyLength::Known(0);
+        let keep_alive = request.keep_alive && is_read;
+        let used = if keep_alive { all_bytes.unwrap_or(head_bytes) } else { bytes.len() };
+        match self.engine.respond(&request, body) {
+            Reply::Answer(response) => (Some(Turn::Answer(response, keep_alive)), used),
+            Reply::Change(change) => (Some(Turn::Change(change, keep_alive)), used),
+            Reply::Body(body_bytes) => {
+                let all = head_bytes + body_bytes;
+                self.awaited_bytes = Some(all);
+                let expects = request.headers.first("expect").unwrap_or_default();
+                let is_leave_awaited =
+                    expects.eq_ignore_ascii_case("100-continue") && bytes.len() < all;
+                (Some(Turn::Body { is_leave_awaited }), 0)
+            }
+        }
     }
 }
 

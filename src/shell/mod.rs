@@ -1,6 +1,7 @@
 //! The outside world: sockets, files, threads, signals, the clock. The one layer that waits.
 
 pub mod args;
+mod changes;
 pub mod clock;
 pub mod commands;
 #[cfg(feature = "demo")]
@@ -10,6 +11,7 @@ pub mod files;
 pub mod flash;
 mod http_conn;
 mod notify;
+mod reload;
 pub mod ring_file;
 mod rtmp_conn;
 mod seats;

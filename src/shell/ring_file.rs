@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Write as _},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -150,9 +150,7 @@ impl NewRing {
     /// Begins to make a ring, and reserves its length if the file system can.
     pub fn begin(path: &Path, superblock: Superblock) -> Result<Self, OpenError> {
         make_folder(path).map_err(OpenError::Make)?;
-        let mut draft = path.to_path_buf().into_os_string();
-        draft.push(".new");
-        let draft = PathBuf::from(draft);
+        let draft = draft(path);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);
         let file = options.open(&draft).map_err(OpenError::Make)?;
@@ -232,6 +230,29 @@ fn make_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent().filter(|folder| !folder.exists()) else { return Ok(()) };
     fs::create_dir_all(folder)?;
     sync_folder(folder)
+}
+
+/// Puts `text` into the file at `path`. Whenever the power goes, the file is the one before or this one, whole.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    make_folder(path)?;
+    let draft = draft(path);
+    let written = File::create(&draft).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        // Before the name: else the name could be on flash and the text not (rename(2) orders nothing).
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written.and_then(|()| sync_folder(path))
+}
+
+/// What a file is called until it is complete.
+fn draft(path: &Path) -> PathBuf {
+    let mut draft = path.to_path_buf().into_os_string();
+    draft.push(".new");
+    PathBuf::from(draft)
 }
 
 /// Returns once the names in the folder of `path` are on flash.

@@ -18,9 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
     limits::{ACCEPT_PAUSE_MS, LISTEN_BACKLOG, SHUTDOWN_MS_MAX, TICK_MS},
-    shell::{engine::Engine, http_conn, notify::Notify, rtmp_conn},
+    shell::{engine::Engine, files::Whole, http_conn, notify::Notify, rtmp_conn},
 };
 
 /// What runs beside the listeners.
@@ -33,10 +32,10 @@ pub(crate) enum Companion {
 }
 
 /// Runs the daemon until it is told to stop.
-pub(crate) fn run(config: Config, companion: Companion) -> Result<(), String> {
+pub(crate) fn run(whole: Whole, companion: Companion) -> Result<(), String> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(|error| format!("the engine cannot start: {error}"))?;
-    let result = LocalSet::new().block_on(&runtime, serve(config, companion));
+    let result = LocalSet::new().block_on(&runtime, serve(whole, companion));
     // Not dropped: that would wait for the flash thread after all.
     runtime.shutdown_background();
     result
@@ -50,8 +49,8 @@ enum Protocol {
     Rtmp,
 }
 
-async fn serve(config: Config, companion: Companion) -> Result<(), String> {
-    let listen = config.listen.clone();
+async fn serve(whole: Whole, companion: Companion) -> Result<(), String> {
+    let listen = whole.config.listen.clone();
     let mut listeners = Vec::new();
     for (addresses, protocol) in [(&listen.http, Protocol::Http), (&listen.rtmp, Protocol::Rtmp)] {
         for address in addresses {
@@ -59,7 +58,7 @@ async fn serve(config: Config, companion: Companion) -> Result<(), String> {
             listeners.push((listener, protocol));
         }
     }
-    let (engine, events) = Engine::start(config)?;
+    let (engine, events) = Engine::start(whole)?;
     for (listener, protocol) in listeners {
         spawn_local(accept(listener, protocol, Rc::clone(&engine)));
     }

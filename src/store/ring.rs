@@ -163,6 +163,17 @@ impl Ring {
         self.records.iter()
     }
 
+    /// The segments that start from `first` to `last`, both included, oldest first.
+    pub fn between(
+        &self,
+        first: UnixMillis,
+        last: UnixMillis,
+    ) -> impl DoubleEndedIterator<Item = &Record> + ExactSizeIterator + Clone {
+        let from = self.records.partition_point(|record| record.start < first);
+        let to = self.records.partition_point(|record| record.start <= last);
+        self.records.range(from..to.max(from))
+    }
+
     /// The segment of this name.
     pub fn find(&self, start: UnixMillis) -> Option<&Record> {
         self.records.get(self.records.binary_search_by_key(&start, |record| record.start).ok()?)

@@ -2,7 +2,7 @@
 
 Usage: seed.py ENDPOINT KEY_ID KEY_SECRET BUCKET CHANNEL PLAYLIST CLIP
 
-Publishes CLIP with ffmpeg to the URL that `sign_rtmp_url` makes, then plays the URL that `sign_url` makes: edited as the
+Creates the LiveChannel, publishes CLIP with ffmpeg to the URL that `sign_rtmp_url` makes, then plays the URL that `sign_url` makes: edited as the
 guide says, unedited, and in the SDK's own clean form. Prints one line per check; the first failure ends it.
 """
 
@@ -15,9 +15,23 @@ import requests
 
 endpoint, key_id, secret, bucket_name, channel_name, playlist_name, clip = sys.argv[1:]
 
-# The first program: a signed publish URL.
+# The first program: a LiveChannel, and a signed publish URL.
 auth = oss2.Auth(key_id, secret)
 bucket = oss2.Bucket(auth, endpoint, bucket_name)
+create_result = bucket.create_live_channel(
+    channel_name,
+    oss2.models.LiveChannelInfo(
+        status='enabled',
+        description='a channel of the guide',
+        target=oss2.models.LiveChannelInfoTarget(
+            playlist_name=playlist_name,
+            frag_count=3,
+            frag_duration=5)))
+publish_url = create_result.publish_url
+play_url = create_result.play_url
+assert publish_url.startswith("rtmp://") and publish_url.endswith(f"/{bucket_name}/live/{channel_name}"), publish_url
+assert play_url.startswith("http://") and play_url.endswith(f"/{channel_name}/{playlist_name}"), play_url
+print("created", flush=True)
 signed_rtmp_url = bucket.sign_rtmp_url(channel_name, playlist_name, expires=3600)
 subprocess.run(
     ["ffmpeg", "-v", "error", "-re", "-i", clip, "-c", "copy", "-f", "flv", "-flvflags", "no_duration_filesize", signed_rtmp_url],
@@ -59,8 +73,7 @@ play("version 4", clean_v4)
 # Through the SDK's own calls: signed in the header, both versions.
 for what, client in (("header V1", bucket), ("header V4", v4)):
     text = client.get_object(object_name).read().decode()
-    # The SDK escapes the slash of the key, so the addresses in the answer begin with the channel.
-    key = next(line for line in text.splitlines() if line.endswith(".ts"))
+    key = channel_name + "/" + next(line for line in text.splitlines() if line.endswith(".ts"))
     body = client.get_object(key).read()
     part = client.get_object(key, byte_range=(0, 187)).read()
     head = client.head_object(key)

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod api;
 mod clients;
 mod clock;
 mod commands;

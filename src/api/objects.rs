@@ -1,0 +1,374 @@
+//! ListObjects and ListObjectsV2: segments, playlists and recordings as the objects of a bucket.
+//!
+//! Keys are walked in their order, channel by channel, from where the request says. What a page costs is bounded: it
+//! starts by search in a ring, and ends early where sizes are dear to tell.
+
+use std::cmp::Ordering;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{Asked, World, bucket::write_owner, xml_answer};
+use crate::{
+    channel::{Channel, SharedChannel, write_segment_name},
+    config::{
+        Bucket,
+        catalogue::{ObjectPath, Recording},
+    },
+    http::{error::OssError, object, recording::recorded, response::Response, xml::Document},
+    query::encode,
+    store::Record,
+    units::{UnixMillis, UnixSecs},
+};
+
+/// Objects in one answer, where the request names no number (OSS: ListObjects).
+const KEYS_DEFAULT: usize = 100;
+
+/// Objects in one answer, at most (OSS: ListObjects).
+const KEYS_MAX: usize = 1000;
+
+/// Recordings in one answer, at most: each has to be made to tell its size. The answer ends there and says that more follow.
+const RECORDINGS_MAX: usize = 16;
+
+/// An object as a list shows it.
+#[derive(Debug)]
+struct Entry {
+    key: String,
+    bytes: u64,
+    etag: String,
+    modified: UnixSecs,
+}
+
+/// A part of the keys, in their order.
+#[derive(Debug, Default)]
+struct Page {
+    entries: Vec<Entry>,
+    /// What keys up to the delimiter come to.
+    prefixes: Vec<String>,
+    is_truncated: bool,
+    /// The last key or prefix that it has.
+    last: String,
+    recordings: usize,
+}
+
+/// Which part.
+struct Wanted<'a> {
+    prefix: &'a str,
+    delimiter: &'a str,
+    /// Only what comes behind it.
+    after: &'a str,
+    max_keys: usize,
+}
+
+/// Answers ListObjects.
+pub(super) fn list(asked: &Asked<'_>, world: &World<'_>) -> Result<Response, OssError> {
+    let marker = asked.text("marker");
+    let wanted = wanted(asked, marker)?;
+    let coding = Coding::of(asked)?;
+    let page = page(asked.bucket, &wanted, world);
+    Ok(xml_answer(Document::write("ListBucketResult", |result| {
+        result.text("Name", &asked.bucket.name);
+        coding.text("Prefix", wanted.prefix, result);
+        coding.text("Marker", marker, result);
+        write_frame(&wanted, &coding, &page, result);
+        if page.is_truncated {
+            coding.text("NextMarker", &page.last, result);
+        }
+        write_page(&page, &coding, true, result);
+    })))
+}
+
+/// Answers ListObjectsV2. A continuation token is the last key, in base64.
+pub(super) fn list_v2(asked: &Asked<'_>, world: &World<'_>) -> Result<Response, OssError> {
+    let (token, start_after) = (asked.text("continuation-token"), asked.text("start-after"));
+    let continued = URL_SAFE_NO_PAD.decode(token).ok().and_then(|key| String::from_utf8(key).ok());
+    let continued = continued.ok_or_else(|| {
+        let message = "The continuation-token is not one that this gateway gave out.";
+        OssError::invalid_argument("continuation-token", token, message)
+    })?;
+    let after = if token.is_empty() { start_after } else { &continued };
+    let wanted = wanted(asked, after)?;
+    let coding = Coding::of(asked)?;
+    let page = page(asked.bucket, &wanted, world);
+    Ok(xml_answer(Document::write("ListBucketResult", |result| {
+        result.text("Name", &asked.bucket.name);
+        coding.text("Prefix", wanted.prefix, result);
+        coding.text("StartAfter", start_after, result);
+        result.text("ContinuationToken", token);
+        write_frame(&wanted, &coding, &page, result);
+        if page.is_truncated {
+            result.text("NextContinuationToken", URL_SAFE_NO_PAD.encode(&page.last));
+        }
+        result.text("KeyCount", page.entries.len() + page.prefixes.len());
+        write_page(&page, &coding, asked.query.first("fetch-owner") == Some("true"), result);
+    })))
+}
+
+fn wanted<'a>(asked: &'a Asked<'_>, after: &'a str) -> Result<Wanted<'a>, OssError> {
+    let max_keys = asked.count("max-keys", KEYS_DEFAULT, KEYS_MAX)?;
+    let (prefix, delimiter) = (asked.text("prefix"), asked.text("delimiter"));
+    Ok(Wanted { prefix, delimiter, after, max_keys })
+}
+
+fn write_frame(wanted: &Wanted<'_>, coding: &Coding, page: &Page, result: &mut Document) {
+    result.text("MaxKeys", wanted.max_keys);
+    coding.text("Delimiter", wanted.delimiter, result);
+    if coding.is_url {
+        result.text("EncodingType", "url");
+    }
+    result.text("IsTruncated", page.is_truncated);
+}
+
+fn write_page(page: &Page, coding: &Coding, has_owner: bool, result: &mut Document) {
+    for entry in &page.entries {
+        result.parent("Contents", |contents| {
+            coding.text("Key", &entry.key, contents);
+            contents.text("LastModified", entry.modified.oss_date());
+            contents.text("ETag", &entry.etag);
+            contents.text("Type", "Normal");
+            contents.text("Size", entry.bytes);
+            contents.text("StorageClass", "Standard");
+            if has_owner {
+                write_owner(contents);
+            }
+        });
+    }
+    for prefix in &page.prefixes {
+        result.parent("CommonPrefixes", |common| coding.text("Prefix", prefix, common));
+    }
+}
+
+/// How keys are written: as they are, or percent-coded because XML has no way to write some characters.
+struct Coding {
+    is_url: bool,
+}
+
+impl Coding {
+    fn of(asked: &Asked<'_>) -> Result<Self, OssError> {
+        match asked.text("encoding-type") {
+            "" => Ok(Self { is_url: false }),
+            "url" => Ok(Self { is_url: true }),
+            other => Err(OssError::invalid_argument(
+                "encoding-type",
+                other,
+                "encoding-type must be url.",
+            )),
+        }
+    }
+
+    fn text(&self, name: &str, text: &str, document: &mut Document) {
+        if self.is_url {
+            let mut coded = String::with_capacity(text.len() + 8);
+            encode(text, &mut coded);
+            document.text(name, coded);
+        } else {
+            document.text(name, text);
+        }
+    }
+}
+
+/// Whether there is an object of this key.
+pub(super) fn is_there(bucket: &Bucket, key: &str, world: &World<'_>) -> bool {
+    let page = page(bucket, &Wanted { prefix: key, delimiter: "", after: "", max_keys: 1 }, world);
+    page.entries.first().is_some_and(|entry| entry.key == key)
+}
+
+/// How many objects there are, and their bytes: of segments, which are all that takes room.
+pub(super) fn sum(bucket: &Bucket, world: &World<'_>) -> (usize, u64) {
+    let mut sum = (0, 0);
+    for channel in channels(bucket, world) {
+        let channel = channel.borrow();
+        let Some(recorder) = channel.recorder() else { continue };
+        for record in recorder.ring().history().filter(|record| !record.is_gap) {
+            sum = (sum.0 + 1, sum.1 + u64::from(record.bytes));
+        }
+    }
+    sum
+}
+
+/// The bucket's channels, in the order of their keys: a name's is that with the slash behind it.
+fn channels<'w>(bucket: &Bucket, world: &World<'w>) -> Vec<&'w SharedChannel> {
+    let mut channels: Vec<_> =
+        world.channels.iter().filter(|channel| channel.borrow().bucket == bucket.name).collect();
+    channels.sort_by(|a, b| folder_order(&a.borrow().config.name, &b.borrow().config.name));
+    channels
+}
+
+fn folder_order(a: &str, b: &str) -> Ordering {
+    a.bytes().chain([b'/']).cmp(b.bytes().chain([b'/']))
+}
+
+fn page(bucket: &Bucket, wanted: &Wanted<'_>, world: &World<'_>) -> Page {
+    let mut page = Page::default();
+    for channel in channels(bucket, world) {
+        let folder = format!("{}/", channel.borrow().config.name);
+        let is_in_reach = folder.starts_with(wanted.prefix) || wanted.prefix.starts_with(&folder);
+        // All keys of the channel begin with its folder: those of one that lies wholly before the start are not looked at.
+        let is_behind = wanted.after < folder.as_str() || wanted.after.starts_with(&folder);
+        if !is_in_reach || !is_behind {
+            continue;
+        }
+        if let Some(common) = wanted.common_prefix(&folder) {
+            let has_keys = has_keys(&channel.borrow(), bucket, world);
+            if has_keys && wanted.after < common && !page.add_prefix(common, wanted) {
+                return page;
+            }
+            continue;
+        }
+        if !add_channel(&mut channel.borrow_mut(), &folder, bucket, wanted, world, &mut page) {
+            return page;
+        }
+    }
+    page
+}
+
+impl Wanted<'_> {
+    /// The part of `key` up to the first delimiter behind the prefix.
+    fn common_prefix<'k>(&self, key: &'k str) -> Option<&'k str> {
+        if self.delimiter.is_empty() {
+            return None;
+        }
+        let at = key.strip_prefix(self.prefix)?.find(self.delimiter)?;
+        key.get(..self.prefix.len() + at + self.delimiter.len())
+    }
+}
+
+impl Page {
+    /// Makes room for one more; `false`: there is none, and more follow.
+    fn has_room(&mut self, wanted: &Wanted<'_>) -> bool {
+        self.is_truncated = self.entries.len() + self.prefixes.len() >= wanted.max_keys;
+        !self.is_truncated
+    }
+
+    fn add_prefix(&mut self, prefix: &str, wanted: &Wanted<'_>) -> bool {
+        if self.prefixes.last().is_some_and(|last| last == prefix) {
+            return true;
+        }
+        if !self.has_room(wanted) {
+            return false;
+        }
+        prefix.clone_into(&mut self.last);
+        self.prefixes.push(prefix.to_owned());
+        true
+    }
+
+    fn add(&mut self, entry: Entry, wanted: &Wanted<'_>) -> bool {
+        if let Some(common) = wanted.common_prefix(&entry.key) {
+            return wanted.after >= common || self.add_prefix(common, wanted);
+        }
+        if !self.has_room(wanted) {
+            return false;
+        }
+        self.last.clone_from(&entry.key);
+        self.entries.push(entry);
+        true
+    }
+}
+
+fn has_keys(channel: &Channel, bucket: &Bucket, world: &World<'_>) -> bool {
+    let has_segments =
+        channel.recorder().is_some_and(|recorder| recorder.ring().history().len() > 0);
+    has_segments || recordings(channel, bucket, world).next().is_some()
+}
+
+/// The recordings of a channel, in the order of their keys.
+fn recordings<'w>(
+    channel: &Channel,
+    bucket: &Bucket,
+    world: &World<'w>,
+) -> impl Iterator<Item = (&'w ObjectPath, &'w Recording)> {
+    let name = channel.config.name.clone();
+    let from = ObjectPath { bucket: bucket.name.clone(), key: format!("{name}/").into() };
+    let bucket = bucket.name.clone();
+    let behind = world.catalogue.recordings.range(from..);
+    behind.take_while(move |(path, recording)| path.bucket == bucket && recording.channel == name)
+}
+
+/// Adds the keys of one channel. `false`: the page is full.
+fn add_channel(
+    channel: &mut Channel,
+    folder: &str,
+    bucket: &Bucket,
+    wanted: &Wanted<'_>,
+    world: &World<'_>,
+    page: &mut Page,
+) -> bool {
+    let is_wanted = |key: &str| key > wanted.after && key.starts_with(wanted.prefix);
+    // Playlists and recordings are few: they are put in order, and the segments flow in between.
+    let mut named: Vec<(String, Option<&Recording>)> = Vec::new();
+    for (path, recording) in recordings(channel, bucket, world) {
+        named.push((path.key.to_string(), Some(recording)));
+    }
+    for name in channel.playlist_names() {
+        let key = format!("{folder}{name}");
+        if named.iter().all(|(other, _)| *other != key) {
+            named.push((key, None));
+        }
+    }
+    named.retain(|(key, _)| is_wanted(key));
+    named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut named = named.into_iter().peekable();
+    let mut from = wanted.after.strip_prefix(folder).and_then(object::segment_name);
+    loop {
+        let record = channel.recorder().and_then(|recorder| {
+            let first = from.map_or(UnixMillis(0), |from| UnixMillis(from.0 + 1));
+            let mut records = recorder.ring().between(first, UnixMillis(u64::MAX));
+            records.find(|record| !record.is_gap).copied()
+        });
+        let segment = record.map(|record| {
+            let mut key = folder.to_owned();
+            write_segment_name(&record, &mut key);
+            (key, record)
+        });
+        let is_named_next = match (&segment, named.peek()) {
+            (Some((key, _)), Some((name, _))) => name < key,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        let entry = if is_named_next {
+            let Some((key, recording)) = named.next() else { return true };
+            if recording.is_some() {
+                page.recordings += 1;
+                if page.recordings > RECORDINGS_MAX {
+                    page.is_truncated = true;
+                    return false;
+                }
+            }
+            match recording {
+                Some(recording) => recording_entry(key, recording, channel),
+                None => playlist_entry(key, channel, world),
+            }
+        } else {
+            let Some((key, record)) = segment else { return true };
+            from = Some(record.start);
+            is_wanted(&key).then(|| segment_entry(key, &record))
+        };
+        if entry.is_some_and(|entry| !page.add(entry, wanted)) {
+            return false;
+        }
+    }
+}
+
+fn segment_entry(key: String, record: &Record) -> Entry {
+    Entry {
+        key,
+        bytes: record.bytes.into(),
+        etag: object::segment_etag(record),
+        modified: record.end().as_secs(),
+    }
+}
+
+fn playlist_entry(key: String, channel: &mut Channel, world: &World<'_>) -> Option<Entry> {
+    let rendered = channel.playlist(world.now)?;
+    Some(Entry {
+        key,
+        bytes: rendered.text.len() as u64,
+        etag: rendered.etag.clone(),
+        modified: rendered.changed,
+    })
+}
+
+fn recording_entry(key: String, recording: &Recording, channel: &Channel) -> Option<Entry> {
+    let recorded = recorded(channel, recording.first, recording.last)?;
+    let bytes = recorded.text(write_segment_name).ok()?.len() as u64;
+    Some(Entry { key, bytes, etag: recorded.etag(), modified: recording.made })
+}

@@ -1,0 +1,55 @@
+//! A range of a channel's past → a VOD playlist (OSS: GetVodPlaylist, PostVodPlaylist).
+//!
+//! It lists what the ring still holds of the range, so it becomes shorter as the ring moves on; nothing is copied.
+
+use crate::{
+    channel::Channel,
+    hls::playlist::{self, Kind},
+    http::error::OssError,
+    limits::PLAYLIST_BYTES_MAX,
+    store::Record,
+    units::{UnixMillis, UnixSecs},
+};
+
+/// The segments of a range, in the order of a playlist.
+#[derive(Clone, Debug)]
+pub struct Recorded<R> {
+    records: R,
+    target_duration_s: u16,
+}
+
+/// The segments of `channel` that start from `first` to `last`, and can still be read. `None`: there are none.
+pub fn recorded(
+    channel: &Channel,
+    first: UnixSecs,
+    last: UnixSecs,
+) -> Option<Recorded<impl Iterator<Item = &Record> + Clone>> {
+    let ms = |secs: UnixSecs| UnixMillis(secs.0.saturating_mul(1000));
+    let records = channel.recorder()?.ring().between(ms(first), ms(last));
+    let records = records.filter(|record| !record.is_gap);
+    let longest = records.clone().map(|record| record.duration.as_secs_rounded()).max()?;
+    Some(Recorded { records, target_duration_s: u16::try_from(longest.max(1)).unwrap_or(u16::MAX) })
+}
+
+impl<'a, R: Iterator<Item = &'a Record> + Clone> Recorded<R> {
+    /// The playlist's text. `address` writes the address of a segment.
+    pub fn text(&self, address: impl FnMut(&Record, &mut String)) -> Result<String, OssError> {
+        let mut text = String::with_capacity(4096);
+        let records = self.records.clone();
+        playlist::render(records, Kind::Vod, self.target_duration_s, &mut text, address);
+        if text.len() > PLAYLIST_BYTES_MAX {
+            let message = "The playlist of this range is larger than 1 MB: ask for a shorter one.";
+            return Err(OssError::new(400, "InvalidRequest", message));
+        }
+        Ok(text)
+    }
+
+    /// Tells one state of the list from another: it only ever loses its first segments, or gains at its end.
+    pub fn etag(&self) -> String {
+        let mut of = (0, 0, 0);
+        for (count, record) in (1..).zip(self.records.clone()) {
+            of = (if count == 1 { record.sequence } else { of.0 }, record.sequence, count);
+        }
+        format!("\"{:016X}{:08X}{:08X}\"", of.0, of.1 & 0xFFFF_FFFF, of.2)
+    }
+}

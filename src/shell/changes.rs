@@ -1,0 +1,150 @@
+//! Changes that calls ask for: one after the other, on flash first, then true, then answered.
+//!
+//! A change is carried out whether its client still waits or not, so that the catalogue on flash and the channels never
+//! part. What deletes a ring is put down before the ring goes: a cut in between is made good at the next start.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use tokio::{
+    sync::{Mutex, oneshot},
+    task::spawn_local,
+    time::timeout,
+};
+
+use crate::{
+    api::intent::Intent,
+    config::catalogue::Catalogue,
+    http::{
+        error::{self, OssError},
+        response::Response,
+    },
+    limits::{CHANGE_MS_MAX, CHANGES_WAITING_MAX},
+    respond::Change,
+    shell::{
+        engine::Engine,
+        files,
+        flash::{Job as FlashJob, RingId},
+        seats::Seats,
+    },
+};
+
+/// What the flash thread says of a catalogue that it was to keep: an error in words.
+type Kept = Result<(), String>;
+
+/// Changes that are being made.
+pub(super) struct Changes {
+    /// They take turns.
+    turn: Mutex<()>,
+    waiting: Rc<Seats>,
+    /// Who waits for the catalogue to be on flash.
+    kept: RefCell<Option<oneshot::Sender<Kept>>>,
+    /// Why the catalogue on flash cannot be read, and so must not be replaced.
+    trouble: Option<String>,
+}
+
+impl Changes {
+    pub(super) fn new(trouble: Option<String>) -> Self {
+        Self {
+            turn: Mutex::new(()),
+            waiting: Seats::new(CHANGES_WAITING_MAX),
+            kept: RefCell::default(),
+            trouble,
+        }
+    }
+
+    /// The flash thread has kept the catalogue, or not.
+    pub(super) fn kept(&self, outcome: Kept) {
+        if let Some(waiting) = self.kept.take() {
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+impl Engine {
+    /// Makes a change and answers it.
+    ///
+    /// Cancel-safe: a change that was begun is made without its client.
+    pub(super) async fn change(self: &Rc<Self>, change: Change) -> Response {
+        let busy = |what| error::busy(what, self.next_request_id());
+        let Some(seat) = Seats::take(&self.changes.waiting) else {
+            return busy("Too many changes wait for the flash.");
+        };
+        let (tell, told) = oneshot::channel();
+        let engine = Rc::clone(self);
+        spawn_local(async move {
+            let outcome = engine.carry_out(&change.intent).await;
+            drop(seat);
+            let _ = tell.send(change.answer(outcome));
+        });
+        match timeout(Duration::from_millis(CHANGE_MS_MAX), told).await {
+            Ok(Ok(response)) => response,
+            _ => busy(
+                "The flash is slow, and the change is not made yet: look later whether it was.",
+            ),
+        }
+    }
+
+    async fn carry_out(&self, intent: &Intent) -> Result<(), OssError> {
+        let _turn = self.changes.turn.lock().await;
+        if let Some(trouble) = &self.changes.trouble {
+            return Err(OssError::new(
+                500,
+                "InternalError",
+                format!("{trouble}. Nothing was changed."),
+            ));
+        }
+        let Some(new) = self.with_world(|world| intent.decide(world))? else { return Ok(()) };
+        self.keep(&new).await.map_err(|error| {
+            tracing::error!("the catalogue was not kept: {error}; a call was refused");
+            let message = format!(
+                "The gateway could not put the change on its flash: {error}. Nothing was changed."
+            );
+            OssError::new(500, "InternalError", message)
+        })?;
+        self.make_true(new);
+        Ok(())
+    }
+
+    async fn keep(&self, catalogue: &Catalogue) -> Kept {
+        let (tell, told) = oneshot::channel();
+        *self.changes.kept.borrow_mut() = Some(tell);
+        let path = files::catalogue_path(&self.config());
+        if self.submit(FlashJob::Keep(path, catalogue.text())).is_err() {
+            return Err(String::from("the flash thread has too much to do"));
+        }
+        told.await.unwrap_or_else(|_| Err(String::from("the daemon is being stopped")))
+    }
+
+    fn make_true(&self, mut new: Catalogue) {
+        let mut config = self.file_config.borrow().clone();
+        new.apply(&mut config);
+        let old = self.catalogue.replace(Rc::new(new));
+        self.adopt(config);
+        let new = Rc::clone(&self.catalogue.borrow());
+        for path in new.removed.difference(&old.removed) {
+            tracing::info!(channel = %path, "deleted by DeleteLiveChannel, with its ring");
+            self.remove_ring(&path.bucket, &path.channel);
+        }
+        for (path, _) in new.channels.iter().filter(|(path, _)| !old.channels.contains_key(path)) {
+            tracing::info!(channel = %path, "created by PutLiveChannel");
+        }
+    }
+
+    /// Removes the rings of channels that were deleted right before the daemon ended.
+    pub(super) fn remove_deleted_rings(&self) {
+        let catalogue = Rc::clone(&self.catalogue.borrow());
+        for path in &catalogue.removed {
+            self.remove_ring(&path.bucket, &path.channel);
+        }
+    }
+
+    /// The channel is closed, or was never opened; the flash thread keeps the order.
+    fn remove_ring(&self, bucket: &str, channel: &str) {
+        let path = files::ring_path(&self.config(), bucket, channel);
+        if self.submit(FlashJob::Remove(RingId(self.next_id()), path)).is_err() {
+            tracing::warn!(
+                "the ring of {bucket}/{channel} is removed at the next start: the flash thread has too much to do"
+            );
+        }
+    }
+}
