@@ -2,13 +2,14 @@
 
 use sluicegate::{
     access::GateTime,
+    api::World,
     channel::Channels,
-    config::Config,
+    config::{Config, catalogue::Catalogue},
     http::{
         request,
         response::{Body, RequestId},
     },
-    respond::{World, respond},
+    respond::{Reply, respond},
     units::{Millis, Now, UnixMillis, UnixSecs},
 };
 
@@ -30,16 +31,20 @@ pub(crate) fn hold(bytes: &[u8]) {
     assert!(matches!(again, Ok(Some((_, whole))) if whole == head_bytes));
 
     let now = Now { mono: Millis(1), wall: UnixMillis(1_800_000_000_000) };
-    let response = CONFIG.with(|config| {
+    let reply = CONFIG.with(|config| {
         let world = World {
             config,
+            config_read: UnixSecs(0),
+            catalogue: &Catalogue::default(),
             channels: &Channels::default(),
             now,
             gate_time: GateTime::new(now.wall.as_secs(), UnixSecs(0)),
             request_id: RequestId { run: 1, number: 1 },
         };
-        respond(&request, &world)
+        respond(&request, None, &world)
     });
+    // Nobody here has a key, so nothing is changed and no body is wanted.
+    let Reply::Answer(response) = reply else { panic!("{reply:?}") };
     let mut head = String::new();
     response.write_head(now.wall.as_secs(), request.keep_alive, &mut head);
     let lines: Vec<&str> = head.split("\r\n").collect();
