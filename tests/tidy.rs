@@ -29,7 +29,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         "publish",
         &["units", "limits", "query", "config", "store", "access", "channel", "http", "rtmp"],
     ),
-    ("respond", &["units", "limits", "query", "config", "access", "channel", "http", "console"]),
+    ("api", &["units", "limits", "query", "config", "store", "access", "channel", "http"]),
+    (
+        "respond",
+        &["units", "limits", "query", "config", "access", "channel", "http", "api", "console"],
+    ),
     ("demo", &["units", "limits"]),
 ];
 
