@@ -260,8 +260,10 @@ fn read_object(
     let is_signed_playlist = in_key.is_some() || query.first("x-oss-process") == Some("hls/sign");
     let channel =
         key.split_once('/').and_then(|(channel, _)| world.channels.find(&bucket.name, channel));
-    let path = ObjectPath { bucket: bucket.name.clone(), key: key.into() };
-    let recording = world.catalogue.recordings.get(&path);
+    let recordings = &world.catalogue.recordings;
+    let recording = (!recordings.is_empty())
+        .then(|| ObjectPath { bucket: bucket.name.clone(), key: key.into() })
+        .and_then(|path| recordings.get(&path));
     let base = if grant.is_signed_in_header() { String::new() } else { base(request.path, key) };
     let object = Object { key, is_signed_playlist, base: &base, channel, recording };
     object::read(request, &object, grant, policy, world.now)

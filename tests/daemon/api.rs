@@ -227,6 +227,80 @@ fn signed_publish_url(daemon: &Daemon, channel: &str) -> String {
 }
 
 #[test]
+fn a_recording_shrinks_as_the_ring_moves_on_and_is_gone_with_its_last_segment() {
+    let daemon =
+        Daemon::start(&STUDIO.replace("16MiB", "6MiB").replace("frag_count = 6", "frag_count = 3"));
+    // A new picture of noise each time: nothing can be compressed, so a second is about a megabyte.
+    let publish = |secs: &str| {
+        let mut noise = ffmpeg();
+        noise.args([
+            "-f",
+            "lavfi",
+            "-i",
+            "nullsrc=s=320x240:r=25,geq=random(1)*255:128:128",
+            "-t",
+            secs,
+        ]);
+        noise.args([
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-b:v",
+            "8M",
+            "-g",
+            "25",
+            "-f",
+            "flv",
+        ]);
+        let url = signed_publish_url(&daemon, "fixed");
+        Watched::run(noise.args(["-flvflags", "no_duration_filesize"]).arg(url)).expect_silence();
+    };
+    publish("4");
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let range = format!("endTime={}&startTime={}&vod", now + 60, now - 600);
+    let text = call(&daemon, "GET", "fixed", &range, "").text().to_owned();
+    let last: u64 =
+        text.rsplit_once(".ts").unwrap().0[text.rfind(".ts").unwrap() - 13..].parse().unwrap();
+    let range = format!("endTime={}&startTime={}&vod", last.div_ceil(1000), now - 600);
+    let made = call(&daemon, "POST", "fixed/v.m3u8", &range, "");
+    assert_eq!(made.status, 200, "{}", made.text());
+    let listed = || {
+        let reply = call(&daemon, "GET", "fixed/v.m3u8", "x-oss-process=hls/sign", "");
+        match reply.status {
+            200 => reply.text().matches(".ts?").count(),
+            _ => {
+                assert_refused(&reply, 404, "NoSuchKey");
+                0
+            }
+        }
+    };
+    let whole = listed();
+    assert!(whole >= 3, "{whole}");
+    let mut counts = vec![whole];
+    for _ in 0..20 {
+        publish("1");
+        counts.push(listed());
+        if counts.ends_with(&[0]) {
+            break;
+        }
+    }
+    assert!(counts.is_sorted_by(|a, b| a >= b) && counts.ends_with(&[0]), "{counts:?}");
+    assert!(counts.iter().any(|count| (1..whole).contains(count)), "{counts:?}");
+    // The ring holds nothing of it, so the next change forgets it.
+    let longer = call(&daemon, "PUT", "one", "live", &settings("a.m3u8"));
+    assert_refused(&longer, 400, "InvalidArgument");
+    assert!(longer.element("Message").contains("larger ring"), "{}", longer.text());
+    let shorter = settings("a.m3u8").replace(">6<", ">3<");
+    assert_eq!(call(&daemon, "PUT", "one", "live", &shorter).status, 200);
+    let catalogue = fs::read_to_string(daemon.folder.path().join("store/catalogue")).unwrap();
+    assert!(
+        catalogue.contains("channel studio one") && !catalogue.contains("recording"),
+        "{catalogue}"
+    );
+}
+
+#[test]
 fn a_reload_keeps_created_channels_and_their_publishers() {
     let daemon = Daemon::start(STUDIO);
     assert_eq!(call(&daemon, "PUT", "one", "live", &settings("a.m3u8")).status, 200);
