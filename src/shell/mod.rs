@@ -10,6 +10,7 @@ mod engine;
 pub mod files;
 pub mod flash;
 mod http_conn;
+mod listen;
 mod notify;
 mod reload;
 pub mod ring_file;

@@ -1,14 +1,7 @@
-//! Listeners, signals and the clock's tick around the [`Engine`]: the one thread that all connections share.
+//! Connections, signals and the clock's tick around the [`Engine`]: the one thread that all connections share.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener as StdListener},
-    path::PathBuf,
-    rc::Rc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
 
-use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Builder,
@@ -18,8 +11,15 @@ use tokio::{
 };
 
 use crate::{
-    limits::{ACCEPT_PAUSE_MS, LISTEN_BACKLOG, SHUTDOWN_MS_MAX, TICK_MS},
-    shell::{engine::Engine, files::Whole, http_conn, notify::Notify, rtmp_conn},
+    limits::{ACCEPT_PAUSE_MS, SHUTDOWN_MS_MAX, TICK_MS},
+    shell::{
+        engine::Engine,
+        files::Whole,
+        http_conn,
+        listen::{self, Protocol},
+        notify::Notify,
+        rtmp_conn,
+    },
 };
 
 /// What runs beside the listeners.
@@ -41,23 +41,8 @@ pub(crate) fn run(whole: Whole, companion: Companion) -> Result<(), String> {
     result
 }
 
-/// Which protocol a listener is for.
-#[derive(Clone, Copy)]
-enum Protocol {
-    /// HTTP; the first byte may still tell RTMP.
-    Http,
-    Rtmp,
-}
-
 async fn serve(whole: Whole, companion: Companion) -> Result<(), String> {
-    let listen = whole.config.listen.clone();
-    let mut listeners = Vec::new();
-    for (addresses, protocol) in [(&listen.http, Protocol::Http), (&listen.rtmp, Protocol::Rtmp)] {
-        for address in addresses {
-            let listener = bind(*address).map_err(|error| cannot_listen(*address, &error))?;
-            listeners.push((listener, protocol));
-        }
-    }
+    let listeners = listen::open(&whole.config.listen)?;
     let (engine, events) = Engine::start(whole)?;
     for (listener, protocol) in listeners {
         spawn_local(accept(listener, protocol, Rc::clone(&engine)));
@@ -136,35 +121,4 @@ async fn connection(stream: TcpStream, peer: SocketAddr, protocol: Protocol, eng
         Protocol::Http => http_conn::serve(stream, peer, engine).await,
         Protocol::Rtmp => rtmp_conn::serve(stream, peer, engine, &[]).await,
     }
-}
-
-/// Listens on `address`. `[::]` takes IPv4 too, whatever the system's default is.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    use rustix::net::{
-        AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
-        sockopt::set_socket_reuseaddr,
-    };
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    set_socket_reuseaddr(&socket, true)?;
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        set_ipv6_v6only(&socket, false)?;
-    }
-    bind(&socket, &address)?;
-    listen(&socket, LISTEN_BACKLOG)?;
-    TcpListener::from_std(StdListener::from(socket))
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
-    let what_to_do = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program listens there: stop it, or choose another port under [listen]"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need rights: let systemd open them, or choose a higher port"
-        }
-        _ => "check the address under [listen]",
-    };
-    format!("cannot listen on {address}: {error}; {what_to_do}")
 }

@@ -26,6 +26,7 @@ mod objects;
 mod player;
 mod publishers;
 mod restarts;
+mod service;
 mod streams;
 
 use common::{

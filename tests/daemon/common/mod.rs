@@ -4,7 +4,7 @@
 //! The judges are written from the standards and share no code with the daemon.
 
 use std::{
-    fs,
+    env, fs,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
@@ -66,11 +66,7 @@ impl Daemon {
     /// The same, on given ports: HTTP's and RTMP's.
     pub(crate) fn start_on(buckets: &str, [http, rtmp]: [u16; 2]) -> Self {
         let folder = Folder::new();
-        let head = HEAD
-            .replace("HTTP_PORT", &http.to_string())
-            .replace("RTMP_PORT", &rtmp.to_string())
-            .replace("FOLDER", folder.path().to_str().unwrap());
-        fs::write(folder.path().join("sluicegate.toml"), head + buckets).unwrap();
+        write_config(&folder, buckets, http, rtmp);
         let process = Self::launch(&folder, http, rtmp);
         Self { process, http, rtmp, folder }
     }
@@ -108,13 +104,33 @@ impl Daemon {
     }
 }
 
+/// Writes the configuration that goes on with `buckets`, and says where.
+pub(crate) fn write_config(folder: &Folder, buckets: &str, http: u16, rtmp: u16) -> PathBuf {
+    let head = HEAD
+        .replace("HTTP_PORT", &http.to_string())
+        .replace("RTMP_PORT", &rtmp.to_string())
+        .replace("FOLDER", folder.path().to_str().unwrap());
+    fs::write(config_of(folder), head + buckets).unwrap();
+    config_of(folder)
+}
+
 fn config_of(folder: &Folder) -> PathBuf {
     folder.path().join("sluicegate.toml")
 }
 
-/// The program under test.
+/// The program under test, and what runs it: `SLUICEGATE_PROGRAM`, such as `qemu-arm-static target/…/sluicegate`, if it is set.
+pub(crate) fn program() -> Vec<String> {
+    let given = env::var("SLUICEGATE_PROGRAM").ok();
+    let words = given.as_deref().unwrap_or(env!("CARGO_BIN_EXE_sluicegate"));
+    words.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A command of the program under test.
 pub(crate) fn sluicegate() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+    let words = program();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
 }
 
 /// ffmpeg, which says only what is wrong.
@@ -175,8 +191,7 @@ impl Folder {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("sluicegate-test-{}-{count}", std::process::id()));
+        let path = env::temp_dir().join(format!("sluicegate-test-{}-{count}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
