@@ -88,15 +88,6 @@ fn listen(mut table: Table<'_>) -> Listen {
         let given = table.texts(key, LISTEN_ADDRESSES_MAX, address);
         for (at, address) in &given {
             seen.add(&address.to_string(), at);
-            if address.port() < 1024 {
-                table.notes.warn(
-                    at,
-                    format!(
-                        "port {} is below 1024: the daemon needs CAP_NET_BIND_SERVICE to open it",
-                        address.port()
-                    ),
-                );
-            }
         }
         if !table.has(key) {
             return default.parse().into_iter().collect();
