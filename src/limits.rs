@@ -210,7 +210,21 @@ const _: () = assert!(FLASH_STEP_BYTES.is_multiple_of(PAGE_BYTES), "rings are fi
 /// then the flash thread reads it through once more first.
 pub const SEGMENT_WARM_MS: u64 = 30_000;
 
+/// How much later than players would wait for it a segment may be listed before its channel counts as late, in
+/// milliseconds: a slow card's sync.
+pub const SEGMENT_LATE_SLACK_MS: u64 = 2_000;
+
 // ---- HTTP ----
+
+/// Viewers of one channel that are told apart. One more is served and not counted.
+pub const AUDIENCE_MAX: usize = 64;
+
+/// Longest answer that `sluicegate status` reads, in bytes: sixty-four channels take a tenth. The rest is cut off.
+pub const STATUS_BYTES_MAX: u64 = 4 << 20;
+
+/// How long the publish and play URLs are good for that the console shows, in seconds; never longer than the link that
+/// it was opened with.
+pub const CONSOLE_URL_SECS: u64 = 24 * 3600;
 
 /// Longest request head, in bytes. A longer one is answered 431 and closed.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 << 10;

@@ -463,7 +463,7 @@ fn without_a_clock_nothing_signed_passes_and_what_is_public_does() {
 fn one_signature_opens_the_console_and_no_bucket() {
     let key = access_key();
     let keys = [key.clone()];
-    let query = access::sign::console_query(&key, UnixSecs(NOW));
+    let query = access::sign::console_query("", &key, UnixSecs(NOW));
     let sent = Sent::http("GET", "-", "", &query, &[]);
     let admit = |sent: &Sent, bucket: Option<&Bucket>| {
         sent.ask(Action::Console, |ask| access::admit(ask, &policy(&keys, bucket), at(NOW)))

@@ -10,6 +10,7 @@
 //! ingest URLs".
 
 mod ask;
+mod console;
 mod cors;
 mod grant;
 mod mac;
@@ -23,6 +24,7 @@ mod v1;
 mod v4;
 
 pub use ask::{Action, Ask, PublishAsk};
+pub use console::{ConsoleGrant, Origin, admit_console};
 pub use cors::{CorsHeader, cors_headers, preflight};
 pub use grant::{Grant, PublishGrant};
 pub use playlist_signer::PlaylistSigner;

@@ -133,6 +133,21 @@ impl Refusal {
         )
     }
 
+    /// The console, asked for from elsewhere, where it is switched off.
+    pub(super) fn console_off() -> Self {
+        let message = "The console is open on the gateway itself only (console.access is \"off\").";
+        let advice = "the console is switched off for other machines: set console.access if it should not be";
+        Self::denied(Reason::Acl, message, advice)
+    }
+
+    /// The console, asked for from elsewhere without a signature.
+    pub(super) fn console_unsigned() -> Self {
+        let message = "The console needs a signed link. On the gateway, `sluicegate sign console` prints one.";
+        let advice = "the console was asked for without a signed link: make one with `sluicegate sign console`, and \
+            quote it: a shell ends it at the first & otherwise";
+        Self::denied(Reason::Acl, message, advice)
+    }
+
     /// An unsigned publisher where publishing is not public.
     pub(super) fn unsigned_publish() -> Self {
         let message =

@@ -25,10 +25,15 @@ pub struct Signer<'a> {
 impl Signer<'_> {
     /// `BASE/BUCKET/live/CHANNEL?…`, with which an encoder may publish. `base`: `rtmp://HOST[:PORT]`.
     pub fn publish_url(&self, base: &str, channel: &str, playlist_name: Option<&str>) -> String {
-        let (base, bucket) = (base.trim_end_matches('/'), self.bucket);
-        let mut url = format!("{base}/{bucket}/live/");
-        write_channel(channel, &mut url);
+        let url = Self::unsigned_publish_url(base, self.bucket, channel);
         url + "?" + &self.publish_query(channel, playlist_name)
+    }
+
+    /// `BASE/BUCKET/live/CHANNEL`, for a bucket where everybody may publish.
+    pub fn unsigned_publish_url(base: &str, bucket: &str, channel: &str) -> String {
+        let mut url = format!("{}/{bucket}/live/", base.trim_end_matches('/'));
+        write_channel(channel, &mut url);
+        url
     }
 
     /// The query of a publish URL. `playlist_name`: under which name the playlist is to be found, if not the configured one.
@@ -66,10 +71,10 @@ impl Signer<'_> {
     }
 }
 
-/// The query with which every page of the console may be read until `expires`.
-pub fn console_query(key: &AccessKey, expires: UnixSecs) -> String {
+/// The query with which a page of the console may be read until `expires`; without a name, all of them.
+pub fn console_query(page: &str, key: &AccessKey, expires: UnixSecs) -> String {
     let mut query = String::new();
-    write_signature(&format!("GET\n\n\n{}\n/-/", expires.0), key, expires, &mut query);
+    write_signature(&format!("GET\n\n\n{}\n/-/{page}", expires.0), key, expires, &mut query);
     query
 }
 
