@@ -23,6 +23,9 @@ fn main() -> ExitCode {
         )),
         Command::Check { config } => commands::check(&config),
         Command::Sign(sign) => commands::sign(&sign),
+        Command::Status { is_json, is_watch, config } => {
+            commands::status(is_json, is_watch, &config)
+        }
         Command::Store { is_verify, config } => commands::store(is_verify, &config),
         Command::Version => Ok(format!("sluicegate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Help => Ok(String::from(args::HELP)),

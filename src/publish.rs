@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    access::{self, GateTime, Policy, PublishAsk, Refusal, Scope},
+    access::{self, GateTime, Policy, PublishAsk, Reason, Refusal, Scope},
     channel::{
         Channels, NotOpen, SharedChannel,
         live::{self, Publisher, PublisherId},
@@ -36,6 +36,8 @@ pub struct Refused {
     pub description: String,
     /// For the log: what to do about it. Nothing of the query is in it.
     pub advice: String,
+    /// Why the gate refused, for counters; `None`: it was not the gate.
+    pub reason: Option<Reason>,
 }
 
 /// Lets a publisher in.
@@ -125,7 +127,7 @@ fn playlist_name(query: &Query<'_>) -> Result<Option<String>, String> {
 impl Refused {
     /// A refusal with one of OSS's codes. The encoder and the log are told the same.
     pub fn new(kind: PublishRefusal, code: &str, why: String) -> Self {
-        Self { kind, description: format!("{code}: {why}"), advice: why }
+        Self { kind, description: format!("{code}: {why}"), advice: why, reason: None }
     }
 }
 
@@ -140,5 +142,6 @@ fn denied(refusal: Refusal) -> Refused {
         kind: PublishRefusal::Denied,
         description: format!("{}: {}", refusal.code(), refusal.message()),
         advice: refusal.advice().to_owned(),
+        reason: Some(refusal.reason()),
     }
 }

@@ -4,14 +4,15 @@
 //! A refusal and a miss leave by the same door, [`OssError`], with the bucket's CORS headers on, so that a
 //! page on another origin can read why it was refused.
 
+mod own;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::{Digest as _, Md5};
 
 use crate::{
-    access::{self, Action, Ask, CorsHeader, Grant, Policy, Scope},
+    access::{self, Action, Ask, CorsHeader, Grant, Origin, Policy, Scope},
     api::{self, Asked, Outcome, World, call::Call, intent::Intent},
     config::{Bucket, catalogue::ObjectPath},
-    console,
     http::{
         address::{Place, Style, locate},
         error::OssError,
@@ -75,7 +76,12 @@ impl Frame {
 }
 
 /// Answers `request`. `body` is what came behind its head; `None`: nothing was read of it.
-pub fn respond(request: &Request<'_>, body: Option<&[u8]>, world: &World<'_>) -> Reply {
+pub fn respond(
+    request: &Request<'_>,
+    body: Option<&[u8]>,
+    origin: Origin,
+    world: &World<'_>,
+) -> Reply {
     let mut frame = Frame {
         request_id: world.request_id,
         host: request.host.to_owned(),
@@ -83,18 +89,21 @@ pub fn respond(request: &Request<'_>, body: Option<&[u8]>, world: &World<'_>) ->
         cors: Vec::new(),
     };
     let outcome = match locate(world.config, request.host, request.path) {
-        Place::Own(path) => own_page(request, path).map(Outcome::Answer),
+        Place::Own(path) => own::answer(request, path, origin, world).map(Outcome::Answer),
         Place::Service => service(request, world).map(Outcome::Answer),
         Place::NoSuchBucket(name) => Err(OssError::no_such_bucket(name)),
         Place::Undecodable => Err(undecodable(request)),
         Place::Bucket { bucket, key, style } => {
             // A preflight's own headers say what the method it asks for may do; these stand on every answer.
             let method = if request.method == "OPTIONS" { "" } else { request.method };
-            let origin = request.headers.first("origin");
-            frame.cors = access::cors_headers(&bucket.cors, origin, method);
+            let page = request.headers.first("origin");
+            frame.cors = access::cors_headers(&bucket.cors, page, method);
             match in_bucket(request, body, bucket, &key, style, world) {
                 Ok(InBucket::Body(bytes)) => return Reply::Body(bytes),
-                Ok(InBucket::Outcome(outcome)) => Ok(outcome),
+                Ok(InBucket::Outcome(outcome)) => {
+                    note_viewer(bucket, &key, origin, world);
+                    Ok(outcome)
+                }
                 Err(error) => Err(error),
             }
         }
@@ -138,29 +147,6 @@ fn service(request: &Request<'_>, world: &World<'_>) -> Result<Response, OssErro
 fn parse_query<'a>(request: &Request<'a>) -> Result<Query<'a>, OssError> {
     Query::parse(request.query)
         .map_err(|error| OssError::new(400, "InvalidArgument", error.to_string()))
-}
-
-/// A page of the daemon's own. They are static and hold no data, so they need no grant.
-fn own_page(request: &Request<'_>, path: &str) -> Result<Response, OssError> {
-    let asset = console::asset(path).ok_or_else(|| OssError::no_such_key(path))?;
-    if !matches!(request.method, "GET" | "HEAD") {
-        return Err(OssError::method_not_allowed(request.method, "PAGE"));
-    }
-    let is_known =
-        request.headers.first("if-none-match").is_some_and(|tags| tags.contains(asset.etag));
-    let (status, body) =
-        if is_known { (304, Body::Empty) } else { (200, Body::Static(asset.body)) };
-    let mut response = Response::new(status, body)
-        .with("Content-Type", asset.content_type)
-        .with("Cache-Control", asset.cache_control)
-        .with("ETag", asset.etag)
-        .with("Content-Security-Policy", console::CONTENT_SECURITY_POLICY)
-        .with("X-Content-Type-Options", "nosniff")
-        .with("Referrer-Policy", "same-origin");
-    if let Some(encoding) = asset.content_encoding {
-        response = response.with("Content-Encoding", encoding);
-    }
-    Ok(response)
 }
 
 /// What a request in a bucket comes to.
@@ -267,6 +253,16 @@ fn read_object(
     let base = if grant.is_signed_in_header() { String::new() } else { base(request.path, key) };
     let object = Object { key, is_signed_playlist, base: &base, channel, recording };
     object::read(request, &object, grant, policy, world.now)
+}
+
+/// Counts who was let in to the live playlist `key` as a viewer of its channel.
+fn note_viewer(bucket: &Bucket, key: &str, origin: Origin, world: &World<'_>) {
+    let Some((channel, file)) = key.split_once('/') else { return };
+    let Some(channel) = world.channels.find(&bucket.name, channel) else { return };
+    let mut channel = channel.borrow_mut();
+    if channel.is_playlist(file) {
+        channel.fetched(origin.peer, world.now);
+    }
 }
 
 /// What segment names in a playlist have to begin with to resolve to the key's folder.

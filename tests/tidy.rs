@@ -29,7 +29,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "publish",
         &["units", "limits", "query", "config", "store", "access", "channel", "http", "rtmp"],
     ),
-    ("api", &["units", "limits", "query", "config", "store", "access", "channel", "http"]),
+    (
+        "api",
+        &["units", "limits", "query", "config", "store", "access", "channel", "http", "console"],
+    ),
     (
         "respond",
         &["units", "limits", "query", "config", "access", "channel", "http", "api", "console"],

@@ -17,6 +17,7 @@ use crate::{
     access::{GateTime, Grant},
     channel::{Channels, SharedChannel},
     config::{Bucket, ChannelPath, Config, catalogue::Catalogue},
+    console::Vitals,
     http::{
         address::Style,
         error::OssError,
@@ -41,6 +42,8 @@ pub struct World<'a> {
     pub catalogue: &'a Catalogue,
     /// The channels.
     pub channels: &'a Channels,
+    /// What the daemon counts beside them.
+    pub vitals: &'a Vitals,
     /// The time.
     pub now: Now,
     /// The time that signatures are measured by.

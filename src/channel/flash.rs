@@ -50,6 +50,16 @@ impl Latency {
         self.max_ms = self.max_ms.max(ms);
     }
 
+    /// Takes another's in.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.counts.iter_mut().zip(other.counts) {
+            *sum += count;
+        }
+        self.longer += other.longer;
+        self.sum_ms += other.sum_ms;
+        self.max_ms = self.max_ms.max(other.max_ms);
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum::<u64>() + self.longer
@@ -167,5 +177,8 @@ mod tests {
         }
         assert_eq!((latency.counts, latency.longer), ([2, 1, 0, 0, 1, 0, 0, 1], 1));
         assert_eq!((latency.count(), latency.max_ms, latency.sum_ms), (6, 10_001, 20_308));
+        let mut both = latency;
+        both.merge(&latency);
+        assert_eq!((both.count(), both.max_ms, both.sum_ms), (12, 10_001, 40_616));
     }
 }

@@ -111,6 +111,11 @@ impl Seat {
         self.session.as_ref()
     }
 
+    /// How many have published so far.
+    pub const fn sessions(&self) -> u64 {
+        self.sessions
+    }
+
     /// The last pushes, oldest first.
     pub fn history(&self) -> impl Iterator<Item = &Push> {
         self.history.oldest_ordered()

@@ -3,17 +3,20 @@
 //! It wires media → hls → store and owns that channel's state; it decides nothing about rights. What it is asked to show is
 //! shown from the ring's records, so the playlist and the store cannot disagree.
 
+pub mod audience;
 pub mod clock;
 pub mod flash;
 pub mod ingest;
 pub mod live;
 pub mod rates;
 pub mod recorder;
+pub mod tally;
 pub mod target;
 
 use std::{
     cell::RefCell,
     fmt::{self, Write as _},
+    net::IpAddr,
     rc::Rc,
 };
 
@@ -26,11 +29,13 @@ use crate::{
     store::{Record, buffer::BufferPool, geometry::Extent, ring::Ring},
     units::{Millis, Now, UnixMillis, UnixSecs},
 };
+use audience::Audience;
 use flash::FlashState;
-use ingest::{Carry, Ingest, Notice, Stat, Unsupported, VideoFragment};
+use ingest::{Carry, Counts, Ingest, Notice, Stat, Unsupported, VideoFragment};
 use live::{Publisher, PublisherId, Refused, Seat, Session};
 use rates::{Rate, Rates};
 use recorder::{Job, Recorder};
+use tally::Tally;
 
 /// A channel as connections share it on the one engine thread.
 pub type SharedChannel = Rc<RefCell<Channel>>;
@@ -83,6 +88,8 @@ pub struct Channel {
     seat: Seat,
     ingest: Option<Ingest>,
     rates: Rates,
+    tally: Tally,
+    audience: Audience,
     carry: Carry,
     /// The playlist name that the last push asked for.
     pushed_playlist: Option<SmolStr>,
@@ -201,6 +208,8 @@ impl Channel {
             seat: Seat::default(),
             ingest: None,
             rates: Rates::default(),
+            tally: Tally::default(),
+            audience: Audience::default(),
             carry: Carry::default(),
             pushed_playlist: None,
             ends_at: None,
@@ -295,6 +304,11 @@ impl Channel {
         matches!(self.storage, Storage::Opening { .. })
     }
 
+    /// Whether its ring is being made, which takes time.
+    pub const fn is_making(&self) -> bool {
+        matches!(self.storage, Storage::Opening { making: Some(_) })
+    }
+
     /// What keeps its ring from being used, or what is wrong with it, in words.
     pub fn trouble(&self) -> Option<String> {
         match &self.storage {
@@ -357,6 +371,7 @@ impl Channel {
             self.flash.counts_mut().seals.add(took_ms);
             works_again = self.flash.works();
             self.listed_at = now.wall.as_secs();
+            self.tally.listed(record.is_gap, now.mono);
             if self.seat.session().is_none() {
                 // The end of a stream whose publisher has left; a playlist may go 1.5 target durations without news.
                 let due = now.mono.plus(1500 * u64::from(record.target_duration_s));
@@ -452,6 +467,7 @@ impl Channel {
             return;
         }
         if let (Some(ingest), Storage::Ready(recorder)) = (self.ingest.take(), &mut self.storage) {
+            self.tally.leave(&ingest.counts());
             self.carry = ingest.end(&mut recorder.sink(pool, now));
         }
         self.left_at = Some(now.mono);
@@ -491,6 +507,40 @@ impl Channel {
             let counts = ingest.counts();
             self.rates.look(counts.video_bytes, counts.audio_bytes, now.mono);
         }
+    }
+
+    /// What was counted over all sessions.
+    pub fn counts(&self) -> Counts {
+        self.tally.counts(self.ingest.as_ref().map(Ingest::counts).unwrap_or_default())
+    }
+
+    /// When a segment with bytes was listed last, in this run of the daemon.
+    pub const fn produced_at(&self) -> Option<Millis> {
+        self.tally.produced_at()
+    }
+
+    /// By when the next segment is due; `None`: nobody publishes.
+    pub fn segment_due(&self) -> Option<Millis> {
+        let since = self.seat.session()?.since.mono;
+        let target_duration_s = self.recorder().and_then(Recorder::target_duration_s);
+        Some(self.tally.due(since, target_duration_s, self.config.frag_duration_s))
+    }
+
+    /// `viewer` has fetched the live playlist.
+    pub fn fetched(&mut self, viewer: IpAddr, now: Now) {
+        let target_duration_s = self.target_duration_s();
+        self.audience.fetched(viewer, target_duration_s, now.mono);
+    }
+
+    /// How many watch.
+    pub fn viewers(&self, now: Now) -> usize {
+        self.audience.viewers(self.target_duration_s(), now.mono)
+    }
+
+    /// TARGETDURATION, in seconds: as the ring has it, or as the configuration lets expect.
+    fn target_duration_s(&self) -> u16 {
+        let recorded = self.recorder().and_then(Recorder::target_duration_s);
+        recorded.unwrap_or_else(|| frag_duration_s(&self.config))
     }
 
     /// Takes another configuration, of the same ring.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
-    access::Refusal,
+    access::{Reason, Refusal},
     http::{
         request,
         response::{Body, RequestId, Response},
@@ -28,12 +28,14 @@ pub struct OssError {
     pub ec: &'static str,
     /// Further elements.
     pub extras: Vec<(&'static str, String)>,
+    /// Why the gate refused, for counters; `None`: it was not the gate.
+    pub reason: Option<Reason>,
 }
 
 impl OssError {
     /// An error without an EC and further elements.
     pub fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), ec: "", extras: Vec::new() }
+        Self { status, code, message: message.into(), ec: "", extras: Vec::new(), reason: None }
     }
 
     /// Adds OSS's finer error number.
@@ -114,6 +116,7 @@ impl OssError {
             response = response.with("x-oss-ec", self.ec);
         }
         response.request_id = request_id;
+        response.refused = self.reason;
         response
     }
 }
@@ -121,7 +124,8 @@ impl OssError {
 impl From<Refusal> for OssError {
     fn from(refusal: Refusal) -> Self {
         let (status, code, ec) = (refusal.status(), refusal.code(), refusal.ec());
-        Self { status, code, message: refusal.message(), ec, extras: refusal.extras() }
+        let (reason, message) = (Some(refusal.reason()), refusal.message());
+        Self { status, code, message, ec, extras: refusal.extras(), reason }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, rc::Rc};
 
-use crate::{channel::SharedChannel, units::UnixSecs};
+use crate::{access::Reason, channel::SharedChannel, units::UnixSecs};
 
 /// A response whose head can be written once the date and the connection's fate are known.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Response {
     pub is_head_only: bool,
     /// Names the request in the head, and in an error's body.
     pub request_id: RequestId,
+    /// Why the gate refused, for counters.
+    pub refused: Option<Reason>,
 }
 
 /// What a body is made of.
@@ -65,6 +67,7 @@ impl Response {
             body,
             is_head_only: false,
             request_id: RequestId { run: 0, number: 0 },
+            refused: None,
         }
     }
 

@@ -21,6 +21,8 @@ Usage:
   sluicegate check [--config FILE]        say whether the configuration is good, and what it needs
   sluicegate sign publish BUCKET CHANNEL  print a signed publish URL, quoted for a shell
   sluicegate sign play BUCKET CHANNEL     print a signed play URL, quoted for a shell
+  sluicegate sign console                 print a signed link to the console: it opens all figures, and signs URLs
+  sluicegate sign metrics                 print a signed link to /-/metrics, and to nothing else
       [--expires SECS]                      how long it is good for (3600)
       [--playlist NAME]                     another playlist name than the configured one
       [--key ID]                            sign with this access key (the first one)
@@ -28,6 +30,9 @@ Usage:
       [--page]                              play: the player page that plays it
       [--raw]                               do not quote
       [--config FILE]
+  sluicegate status [--config FILE]       ask the running daemon: one line per channel
+      [--json]                              everything there is to tell, as JSON
+      [--watch]                             again every two seconds
   sluicegate store ls [--config FILE]     list every segment that the rings hold
   sluicegate store verify [--config FILE] read every byte of the rings against its checksum
   sluicegate --version
@@ -59,6 +64,15 @@ pub enum Command {
     },
     /// Print a signed URL.
     Sign(Sign),
+    /// Ask the running daemon.
+    Status {
+        /// JSON, not a table.
+        is_json: bool,
+        /// Again and again.
+        is_watch: bool,
+        /// Configuration file.
+        config: PathBuf,
+    },
     /// Read the rings offline.
     Store {
         /// Read every byte, not only the records.
@@ -72,14 +86,27 @@ pub enum Command {
     Help,
 }
 
+/// What a signed URL is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// An encoder.
+    Publish,
+    /// A player.
+    Play,
+    /// Who looks after the box.
+    Console,
+    /// What scrapes it.
+    Metrics,
+}
+
 /// What `sign` is asked for.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Sign {
-    /// A publish URL, not a play URL.
-    pub is_publish: bool,
-    /// Bucket.
+    /// What the URL is for.
+    pub purpose: Purpose,
+    /// Bucket; empty for the console.
     pub bucket: String,
-    /// LiveChannel.
+    /// LiveChannel; empty for the console.
     pub channel: String,
     /// How long it is good for, in seconds.
     pub expires_secs: u64,
@@ -116,6 +143,7 @@ fn read(mut parser: Parser) -> Result<Command, lexopt::Error> {
         "check" => Ok(Command::Check { config: config_only(parser)? }),
         "demo" => demo(parser),
         "sign" => sign(parser),
+        "status" => status(parser),
         "store" => store(parser),
         "help" => Ok(Command::Help),
         other => Err(format!("there is no command `{other}`").into()),
@@ -146,6 +174,20 @@ fn demo(mut parser: Parser) -> Result<Command, lexopt::Error> {
     Ok(Command::Demo { http, rtmp })
 }
 
+fn status(mut parser: Parser) -> Result<Command, lexopt::Error> {
+    let (mut is_json, mut is_watch) = (false, false);
+    let mut config = PathBuf::from(CONFIG_FILE);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("json") => is_json = true,
+            Arg::Long("watch") => is_watch = true,
+            Arg::Long("config") | Arg::Short('c') => config = parser.value()?.into(),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::Status { is_json, is_watch, config })
+}
+
 fn store(mut parser: Parser) -> Result<Command, lexopt::Error> {
     let is_verify = match parser.next()? {
         Some(Arg::Value(word)) if word == "ls" => false,
@@ -156,14 +198,17 @@ fn store(mut parser: Parser) -> Result<Command, lexopt::Error> {
 }
 
 fn sign(mut parser: Parser) -> Result<Command, lexopt::Error> {
-    let is_publish = match parser.next()? {
-        Some(Arg::Value(word)) if word == "publish" => true,
-        Some(Arg::Value(word)) if word == "play" => false,
-        _ => return Err("`sign` wants `publish` or `play`".into()),
+    let purpose = match parser.next()? {
+        Some(Arg::Value(word)) if word == "publish" => Purpose::Publish,
+        Some(Arg::Value(word)) if word == "play" => Purpose::Play,
+        Some(Arg::Value(word)) if word == "console" => Purpose::Console,
+        Some(Arg::Value(word)) if word == "metrics" => Purpose::Metrics,
+        _ => return Err("`sign` wants `publish`, `play`, `console` or `metrics`".into()),
     };
+    let is_of_channel = matches!(purpose, Purpose::Publish | Purpose::Play);
     let mut names = Vec::new();
     let mut sign = Sign {
-        is_publish,
+        purpose,
         bucket: String::new(),
         channel: String::new(),
         expires_secs: EXPIRES_SECS,
@@ -177,15 +222,20 @@ fn sign(mut parser: Parser) -> Result<Command, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("expires") => sign.expires_secs = parser.value()?.parse()?,
-            Arg::Long("playlist") => sign.playlist = Some(parser.value()?.string()?),
+            Arg::Long("playlist") if is_of_channel => {
+                sign.playlist = Some(parser.value()?.string()?)
+            }
             Arg::Long("key") => sign.key = Some(parser.value()?.string()?),
             Arg::Long("url") => sign.url = Some(parser.value()?.string()?),
-            Arg::Long("page") if !is_publish => sign.is_page = true,
+            Arg::Long("page") if purpose == Purpose::Play => sign.is_page = true,
             Arg::Long("raw") => sign.is_raw = true,
             Arg::Long("config") | Arg::Short('c') => sign.config = parser.value()?.into(),
-            Arg::Value(name) if names.len() < 2 => names.push(name.string()?),
+            Arg::Value(name) if is_of_channel && names.len() < 2 => names.push(name.string()?),
             other => return Err(other.unexpected()),
         }
+    }
+    if !is_of_channel {
+        return Ok(Command::Sign(sign));
     }
     let Ok([bucket, channel]) = <[String; 2]>::try_from(names) else {
         return Err("`sign` wants a bucket and a channel".into());
@@ -223,7 +273,13 @@ mod tests {
             (sign.bucket.as_str(), sign.channel.as_str(), sign.expires_secs),
             ("cams", "door", 60)
         );
-        assert!(sign.is_page && !sign.is_publish && !sign.is_raw);
+        assert!(sign.is_page && sign.purpose == Purpose::Play && !sign.is_raw);
+        let Ok(Command::Sign(sign)) = parsed("sign console --expires 60") else {
+            panic!("not a sign command")
+        };
+        assert_eq!((sign.purpose, sign.expires_secs), (Purpose::Console, 60));
+        let status = Command::Status { is_json: true, is_watch: false, config: "x".into() };
+        assert_eq!(parsed("status --json -c x"), Ok(status));
     }
 
     #[test]
@@ -236,6 +292,10 @@ mod tests {
             "sign",
             "sign play cams",
             "sign publish a b --page",
+            "sign console cams",
+            "sign metrics --page",
+            "sign elsewhere",
+            "status door",
             "sign play a b c",
             "demo --http x",
         ] {

@@ -5,14 +5,14 @@ use std::{fmt::Write as _, path::Path};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
-    access::sign::Signer,
+    access::sign::{Signer, console_query},
     check,
     config::LiveChannel,
     query::encode,
     shell::{
-        args::Sign,
+        args::{Purpose, Sign},
         files::{self, Whole},
-        serve,
+        serve, status,
     },
     units::{IsoMillis, UnixSecs},
 };
@@ -71,6 +71,18 @@ pub fn sign(sign: &Sign) -> Outcome {
     let (config, _) = files::load(&sign.config).map_err(usage)?;
     let Whole { config, .. } = Whole::of(config, &[]);
     let key = files::signing_key(&config, sign.key.as_deref()).map_err(usage)?;
+    let now = Clock::start().now().wall.as_secs();
+    let expires = UnixSecs(now.0.saturating_add(sign.expires_secs));
+    let endpoint = config.endpoint.as_deref().unwrap_or("localhost");
+    let http_port = config.listen.http.first().map_or(80, std::net::SocketAddr::port);
+    let printed =
+        |url: String| if sign.is_raw { format!("{url}\n") } else { format!("{}\n", quoted(&url)) };
+    if let Purpose::Console | Purpose::Metrics = sign.purpose {
+        let page = if sign.purpose == Purpose::Metrics { "metrics" } else { "" };
+        let base = base(sign.url.as_deref(), "http", endpoint, http_port);
+        let base = base.trim_end_matches('/');
+        return Ok(printed(format!("{base}/-/{page}?{}", console_query(page, key, expires))));
+    }
     let bucket = config.buckets.iter().find(|bucket| bucket.name == sign.bucket);
     let bucket = bucket.ok_or_else(|| {
         usage(format!("there is no bucket {:?} in the configuration", sign.bucket))
@@ -82,11 +94,8 @@ pub fn sign(sign: &Sign) -> Outcome {
             sign.channel, bucket.name
         )));
     }
-    let now = Clock::start().now().wall.as_secs();
-    let expires = UnixSecs(now.0.saturating_add(sign.expires_secs));
     let signer = Signer { key, bucket: &bucket.name, expires };
-    let endpoint = config.endpoint.as_deref().unwrap_or("localhost");
-    let url = if sign.is_publish {
+    let url = if sign.purpose == Purpose::Publish {
         let port = config
             .listen
             .rtmp
@@ -96,8 +105,7 @@ pub fn sign(sign: &Sign) -> Outcome {
         let base = base(sign.url.as_deref(), "rtmp", endpoint, port);
         signer.publish_url(&base, &sign.channel, sign.playlist.as_deref())
     } else {
-        let port = config.listen.http.first().map_or(80, std::net::SocketAddr::port);
-        let base = base(sign.url.as_deref(), "http", endpoint, port);
+        let base = base(sign.url.as_deref(), "http", endpoint, http_port);
         let configured =
             channel.map_or("playlist.m3u8", |channel: &LiveChannel| channel.playlist_name.as_str());
         let object = format!("{}/{}", sign.channel, sign.playlist.as_deref().unwrap_or(configured));
@@ -110,7 +118,18 @@ pub fn sign(sign: &Sign) -> Outcome {
             signer.play_url(&base, &object)
         }
     };
-    Ok(if sign.is_raw { format!("{url}\n") } else { format!("{}\n", quoted(&url)) })
+    Ok(printed(url))
+}
+
+/// Asks the running daemon.
+pub fn status(is_json: bool, is_watch: bool, file: &Path) -> Outcome {
+    let (config, _) = files::load(file).map_err(|error| (error, 2))?;
+    if is_watch {
+        status::watch(&config, is_json).map_err(|error| (error, 1))?;
+        return Ok(String::new());
+    }
+    let text = status::ask(&config, is_json).map_err(|error| (error, 1))?;
+    Ok(if is_json { text + "\n" } else { text })
 }
 
 /// The address of the box: as the user gave it, or as the configuration has it.

@@ -18,11 +18,15 @@ use tokio::sync::{
 };
 
 use crate::{
-    access::GateTime,
+    access::{GateTime, Origin},
     api::World,
     channel::{Channel, Channels, SharedChannel, live::PublisherId, recorder::Job},
     config::{Config, Durability, LiveChannel, catalogue::Catalogue, rings},
-    http::{request::Request, response::RequestId},
+    console::Vitals,
+    http::{
+        request::Request,
+        response::{RequestId, Response},
+    },
     limits::{
         HTTP_BODIES_HELD_MAX, HTTP_HEADS_HELD_MAX, HTTP_TEXT_BYTES_HELD_MAX, RTMP_WAITING_MAX,
         SCRATCH_BYTES, WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ, WRITE_BUFFERS_SHARED,
@@ -35,6 +39,7 @@ use crate::{
         clock::Clock,
         files::{self, Whole},
         flash::{Event, FlashThread, Job as FlashJob, LoadError, Open, RingId},
+        memory,
         seats::{Seat, Seats},
     },
     store::{buffer::BufferPool, recovery::BodyError},
@@ -68,6 +73,7 @@ pub(super) struct Engine {
     /// The clock is not before all that is plausible.
     is_clock_set: Cell<bool>,
     scratch: RefCell<Box<[u8]>>,
+    vitals: RefCell<Vitals>,
     viewers: Rc<Seats>,
     encoders: Rc<Seats>,
     /// For connections that hold part of a request.
@@ -113,6 +119,7 @@ impl Engine {
             loads: RefCell::default(),
             is_clock_set: Cell::new(true),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
+            vitals: RefCell::default(),
             viewers: Seats::new(viewers),
             encoders: Seats::new(publishers + RTMP_WAITING_MAX),
             heads: Seats::new(HTTP_HEADS_HELD_MAX),
@@ -205,19 +212,40 @@ impl Engine {
     }
 
     /// Answers a request. `body` is what came behind its head; `None`: nothing was read of it.
-    pub(super) fn respond(&self, request: &Request<'_>, body: Option<&[u8]>) -> Reply {
-        self.with_world(|world| respond(request, body, world))
+    pub(super) fn respond(
+        &self,
+        request: &Request<'_>,
+        body: Option<&[u8]>,
+        origin: Origin,
+    ) -> Reply {
+        self.with_world(|world| respond(request, body, origin, world))
+    }
+
+    /// A response is about to be sent.
+    pub(super) fn count_response(&self, response: &Response) {
+        self.vitals.borrow_mut().answered(response.status, response.refused);
+    }
+
+    /// So many bytes were sent over HTTP.
+    pub(super) fn count_sent(&self, bytes: u64) {
+        self.vitals.borrow_mut().sent_bytes += bytes;
     }
 
     /// Shows `look` all that answers are made from.
     pub(super) fn with_world<T>(&self, look: impl FnOnce(&World<'_>) -> T) -> T {
         let (config, catalogue) = (self.config(), Rc::clone(&self.catalogue.borrow()));
         let (channels, now) = (self.channels.borrow(), self.now());
+        {
+            let mut vitals = self.vitals.borrow_mut();
+            vitals.http_connections = self.viewers.taken();
+            vitals.rtmp_connections = self.encoders.taken();
+        }
         look(&World {
             config: &config,
             config_read: self.config_read.get(),
             catalogue: &catalogue,
             channels: &channels,
+            vitals: &self.vitals.borrow(),
             now,
             gate_time: self.gate_time(now, &channels),
             request_id: self.next_request_id(),
@@ -235,6 +263,7 @@ impl Engine {
             channels.iter().filter(|channel| channel.borrow().session().is_some()).count();
         if publishers >= config.limits.publishers as usize {
             let why = String::from("limits.publishers is reached");
+            self.vitals.borrow_mut().publisher_refused(None);
             return Err(Refused::new(PublishRefusal::Rejected, "ServiceUnavailable", why).into());
         }
         self.pool().allow(write_buffers(publishers + 1));
@@ -243,6 +272,9 @@ impl Engine {
             publish::publish(request, peer, &config, &channels, &mut self.pool(), gate_time, now);
         // A publisher that was replaced finds out for itself.
         self.cut.notify_waiters();
+        if let Err(NotAdmitted::Refused(refused)) = &admitted {
+            self.vitals.borrow_mut().publisher_refused(refused.reason);
+        }
         admitted
     }
 
@@ -484,6 +516,11 @@ impl Engine {
         let now = self.now();
         for channel in self.channels.borrow().iter() {
             channel.borrow_mut().tick(now);
+        }
+        if let Some(memory) = memory::resident() {
+            let mut vitals = self.vitals.borrow_mut();
+            vitals.resident_bytes = memory.now_bytes;
+            vitals.resident_bytes_max = memory.most_bytes;
         }
         let is_plausible = self.gate_time(self.now(), &self.channels.borrow()).is_plausible();
         if is_plausible != self.is_clock_set.replace(is_plausible) {

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    access::Origin,
     channel::SharedChannel,
     http::{
         error,
@@ -51,8 +52,10 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
         let _ = timeout(Duration::from_secs(1), send(&stream, &engine, response, false)).await;
         return;
     };
-    let mut connection =
-        Connection { stream, engine, unread: Vec::new(), awaited_bytes: None, held: None };
+    let local = stream.local_addr().map_or(peer, |local| local).ip();
+    let origin = Origin { peer: peer.ip(), local };
+    let (unread, awaited_bytes, held) = (Vec::new(), None, None);
+    let mut connection = Connection { stream, origin, engine, unread, awaited_bytes, held };
     match connection.run().await {
         Ok(End::Closed) => {}
         Ok(End::Rtmp) => {
@@ -66,6 +69,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
 
 struct Connection {
     stream: TcpStream,
+    origin: Origin,
     engine: Rc<Engine>,
     /// What has arrived of a request that is not complete. Empty and without memory while the connection idles.
     unread: Vec<u8>,
@@ -122,7 +126,7 @@ impl Connection {
                         return self.turn_away().await;
                     }
                     if is_leave_awaited {
-                        write_all(&self.stream, CONTINUE).await?;
+                        write_all(&self.stream, &self.engine, CONTINUE).await?;
                     }
                 }
                 Turn::Answer(response, keep_alive) => {
@@ -223,7 +227,7 @@ impl Connection {
         let is_read = body.is_some() || request.body == BodyLength::Known(0);
         let keep_alive = request.keep_alive && is_read;
         let used = if keep_alive { all_bytes.unwrap_or(head_bytes) } else { bytes.len() };
-        match self.engine.respond(&request, body) {
+        match self.engine.respond(&request, body, self.origin) {
             Reply::Answer(response) => (Some(Turn::Answer(response, keep_alive)), used),
             Reply::Change(change) => (Some(Turn::Change(change, keep_alive)), used),
             Reply::Body(body_bytes) => {
@@ -264,6 +268,7 @@ async fn send(
     response: Response,
     keep_alive: KeepAlive,
 ) -> io::Result<()> {
+    engine.count_response(&response);
     let mut head = String::with_capacity(512);
     response.write_head(engine.now().wall.as_secs(), keep_alive, &mut head);
     let mut head = head.into_bytes();
@@ -277,19 +282,19 @@ async fn send(
         return Err(io::Error::other("too much text waits for viewers that do not read"));
     };
     match response.body {
-        _ if response.is_head_only => write_all(stream, &head).await,
-        Body::Empty => write_all(stream, &head).await,
+        _ if response.is_head_only => write_all(stream, engine, &head).await,
+        Body::Empty => write_all(stream, engine, &head).await,
         Body::Made(body) => {
             head.extend_from_slice(&body);
-            write_all(stream, &head).await
+            write_all(stream, engine, &head).await
         }
         Body::Shared(body) => {
             head.extend_from_slice(&body);
-            write_all(stream, &head).await
+            write_all(stream, engine, &head).await
         }
         Body::Static(body) => {
-            write_all(stream, &head).await?;
-            write_all(stream, body).await
+            write_all(stream, engine, &head).await?;
+            write_all(stream, engine, body).await
         }
         Body::Segment { channel, sequence, first, bytes } => {
             send_segment(stream, engine, &head, &channel, sequence, first, bytes).await
@@ -297,10 +302,13 @@ async fn send(
     }
 }
 
-async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(stream: &TcpStream, engine: &Engine, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.try_write(bytes) {
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Ok(written) => {
+                engine.count_sent(written as u64);
+                bytes = bytes.get(written..).unwrap_or_default();
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 timeout(STALL_TIME, stream.writable())
                     .await
@@ -327,7 +335,7 @@ async fn send_segment(
         reset(stream);
         return Err(io::Error::other("the segment could not be read from flash"));
     }
-    write_all(stream, head).await?;
+    write_all(stream, engine, head).await?;
     while left > 0 {
         if !engine.warm(channel, sequence).await {
             reset(stream);
@@ -351,6 +359,7 @@ async fn send_segment(
                 return Err(io::Error::other("the ring file is shorter than it was"));
             }
             Ok(sent) => {
+                engine.count_sent(sent as u64);
                 first += sent as u64;
                 left -= sent as u64;
                 tokio::task::yield_now().await;

@@ -1,6 +1,6 @@
 //! The real program on loopback: ffmpeg publishes and plays, and judges that share no code with the daemon look on.
 //!
-//! Needs ffmpeg, tstools, GStreamer and Chromium; a test fails, and says so, where one is missing. `tests/run` installs them.
+//! Needs ffmpeg, tstools, GStreamer, Chromium and promtool; a test fails, and says so, where one is missing. `tests/run` installs them.
 #![expect(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
@@ -27,6 +27,7 @@ mod player;
 mod publishers;
 mod restarts;
 mod service;
+mod status;
 mod streams;
 
 use common::{

@@ -85,6 +85,22 @@ pub struct Counts {
     pub unusable: u64,
 }
 
+impl Counts {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            video_bytes: self.video_bytes + other.video_bytes,
+            audio_bytes: self.audio_bytes + other.audio_bytes,
+            video_frames: self.video_frames + other.video_frames,
+            video_dropped: self.video_dropped + other.video_dropped,
+            video_broken: self.video_broken + other.video_broken,
+            audio_dropped: self.audio_dropped + other.audio_dropped,
+            unusable: self.unusable + other.unusable,
+        }
+    }
+}
+
 /// Notices that wait to be logged.
 #[derive(Debug, Default)]
 pub(super) struct Notices {

@@ -1,10 +1,11 @@
 //! The head of an HTTP request → a response: it does not depend on how much has come, no header ends early, XML is XML.
 
 use sluicegate::{
-    access::GateTime,
+    access::{GateTime, Origin},
     api::World,
     channel::Channels,
     config::{Config, catalogue::Catalogue},
+    console::Vitals,
     http::{
         request,
         response::{Body, RequestId},
@@ -37,11 +38,13 @@ pub(crate) fn hold(bytes: &[u8]) {
             config_read: UnixSecs(0),
             catalogue: &Catalogue::default(),
             channels: &Channels::default(),
+            vitals: &Vitals::default(),
             now,
             gate_time: GateTime::new(now.wall.as_secs(), UnixSecs(0)),
             request_id: RequestId { run: 1, number: 1 },
         };
-        respond(&request, None, &world)
+        let origin = Origin { peer: [192, 168, 1, 9].into(), local: [192, 168, 1, 5].into() };
+        respond(&request, None, origin, &world)
     });
     // Nobody here has a key, so nothing is changed and no body is wanted.
     let Reply::Answer(response) = reply else { panic!("{reply:?}") };

@@ -1,0 +1,57 @@
+// What the gateway answers → what it means, in words. Both pages ask through here.
+
+/** What a look at the gateway, or a failure, comes to: a sentence, whether to look again, and whether it is bad. */
+export class Trouble extends Error {
+  constructor(sentence, { again = false, kind = "bad", elsewhere = null } = {}) {
+    super(sentence);
+    Object.assign(this, { again, kind, elsewhere });
+  }
+}
+
+/** Fetches `url`; resolves to a reply that is good or 404, and throws what is the matter otherwise. */
+export async function ask(url, what) {
+  let reply;
+  try {
+    reply = await fetch(url, { cache: "no-store" });
+  } catch {
+    throw new Trouble("The gateway cannot be reached. Trying again …", { again: true });
+  }
+  if (reply.ok) return reply;
+  const { code, message } = await refusalOf(reply);
+  if (reply.status === 404 && code !== "NoSuchBucket") {
+    throw new Trouble(`The camera has not sent anything yet, or there is none at this address. Waiting … (${code || "HTTP 404"})`, {
+      again: true,
+      kind: "busy",
+    });
+  }
+  if (reply.status >= 500) {
+    throw new Trouble(`The gateway is busy. Trying again … (${code || `HTTP ${reply.status}`})`, { again: true });
+  }
+  throw explained(reply.status, code, message, what);
+}
+
+/** OSS's error code and message, out of its XML. */
+async function refusalOf(reply) {
+  const xml = new DOMParser().parseFromString(await reply.text(), "application/xml");
+  const text = (name) => xml.querySelector(`Error > ${name}`)?.textContent ?? "";
+  return { code: text("Code"), message: text("Message") };
+}
+
+/** OSS's error code and message → a sentence for somebody who only wants to see `what`. */
+function explained(status, code, message, what) {
+  const because = `${code || `HTTP ${status}`}${message ? `: ${message}` : ""}`;
+  if (/expired/i.test(message)) return new Trouble(`This link has expired. Ask for another one. (${because})`);
+  if (/clock/i.test(message)) {
+    return new Trouble(`The gateway does not know the time yet, so it cannot check the link. Waiting … (${because})`, { again: true });
+  }
+  if (/referer/i.test(message)) return new Trouble(`The gateway does not let this page show ${what}. (${because})`);
+  const sentence = {
+    AccessDenied: `This link does not open ${what}: it is not signed, or was cut off when it was copied.`,
+    SignatureDoesNotMatch: "This link is not valid: it was changed, or cut off when it was copied.",
+    InvalidAccessKeyId: "This link was signed with a key that is no longer valid. Ask for another one.",
+    NoSuchBucket: "There is no such bucket on this gateway.",
+  }[code];
+  return new Trouble(`${sentence ?? "The gateway refuses this link."} (${because})`);
+}
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
