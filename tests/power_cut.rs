@@ -35,6 +35,11 @@ use sluicegate::{
     units::{Millis, Ticks90k, UnixMillis},
 };
 
+#[path = "common/sectors.rs"]
+mod sectors;
+
+use sectors::{Rng, Sectors};
+
 const NAME: &str = "cams/front-door";
 
 /// Small, so that a history goes round them a few times. FragCount 1 and 2 fit, with segments of different lengths.
@@ -59,7 +64,7 @@ fn every_cut_leaves_what_was_promised_also_on_a_card_that_fails() {
 fn no_flipped_bit_of_superblock_or_index_lists_wrong_bytes() {
     for seed in seeds(6) {
         let mut history = History::run(seed, Faults::None);
-        let written = history.device.0.borrow().view.clone();
+        let written = history.device.view();
         let index_bits = history.layout().data_offset() * 8;
         for _ in 0..200 {
             let bit = history.rng.below(index_bits);
@@ -81,26 +86,6 @@ fn seeds(histories: u64) -> impl Iterator<Item = u64> {
     (first..).take(count as usize)
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
-
 // ---- The device ----
 
 /// A card under a page cache. Cheap to clone: all clones are the same card.
@@ -108,14 +93,7 @@ impl Rng {
 struct Device(Rc<RefCell<Card>>);
 
 struct Card {
-    /// What a program reads.
-    view: Vec<u8>,
-    /// What is surely on flash.
-    durable: Vec<u8>,
-    /// By unit, what else may be: everything written since, in order. `true`: the next sync puts it on flash.
-    versions: BTreeMap<usize, Vec<(Vec<u8>, bool)>>,
-    /// What is written whole or not at all, in bytes.
-    unit: usize,
+    sectors: Sectors,
     /// The call to fail, counted down.
     fail_in: Option<u64>,
     is_synced: bool,
@@ -128,16 +106,18 @@ struct Card {
 impl Device {
     fn of(image: Vec<u8>, unit: usize) -> Self {
         Self(Rc::new(RefCell::new(Card {
-            view: image.clone(),
-            durable: image,
-            versions: BTreeMap::new(),
-            unit,
+            sectors: Sectors::new(image, unit),
             fail_in: None,
             is_synced: true,
             rng: Rng(unit as u64),
             cuts: Vec::new(),
             takes_cuts: false,
         })))
+    }
+
+    /// What a program reads.
+    fn view(&self) -> Vec<u8> {
+        self.0.borrow().sectors.view.clone()
     }
 }
 
@@ -147,63 +127,31 @@ impl Card {
         self.fail_in == Some(0)
     }
 
-    /// The flash if the power goes: each unit is as it was, or as any write since the last sync left it.
-    fn cut(&mut self) -> Vec<u8> {
-        let mut image = self.durable.clone();
-        let mode = self.rng.below(6);
-        let last_kept = self.rng.below(self.versions.len() as u64 + 1) as usize;
-        for (nth, (unit, versions)) in self.versions.iter().enumerate() {
-            let newest = versions.len();
-            let kept = match mode {
-                0 => newest,
-                1 if nth < last_kept => newest,
-                2 if nth >= last_kept => newest,
-                3 if !self.rng.one_in(40) => newest,
-                4 if self.rng.one_in(40) => newest,
-                5 => self.rng.below(newest as u64 + 1) as usize,
-                _ => 0,
-            };
-            if let Some((bytes, _)) = kept.checked_sub(1).and_then(|nth| versions.get(nth)) {
-                image[unit * self.unit..][..self.unit].copy_from_slice(bytes);
-            }
-        }
-        image
-    }
-
     /// Keeps what is on flash, whatever that is.
     fn lose_power(&mut self) {
-        let image = self.cut();
-        self.view.clone_from(&image);
-        self.durable = image;
-        self.versions.clear();
+        self.sectors.lose_power(&mut self.rng);
         self.is_synced = true;
     }
 
     fn maybe_cut(&mut self) {
         if self.takes_cuts {
-            let image = self.cut();
-            self.cuts.push(image);
+            self.cuts.push(self.sectors.cut(&mut self.rng));
         }
     }
 
     fn write(&mut self, at: u64, bytes: &[u8]) {
-        let at = at as usize;
-        self.view[at..at + bytes.len()].copy_from_slice(bytes);
+        self.sectors.write(at as usize, bytes);
         self.is_synced = false;
-        for unit in at / self.unit..(at + bytes.len()).div_ceil(self.unit) {
-            let version = self.view[unit * self.unit..][..self.unit].to_vec();
-            self.versions.entry(unit).or_default().push((version, true));
-        }
     }
 }
 
 impl Flash for Device {
     fn file_bytes(&mut self) -> Result<u64> {
-        Ok(self.0.borrow().view.len() as u64)
+        Ok(self.0.borrow().sectors.view.len() as u64)
     }
 
     fn read(&mut self, at: u64, into: &mut [u8]) -> Result<()> {
-        into.copy_from_slice(&self.0.borrow().view[at as usize..][..into.len()]);
+        into.copy_from_slice(&self.0.borrow().sectors.view[at as usize..][..into.len()]);
         Ok(())
     }
 
@@ -219,23 +167,14 @@ impl Flash for Device {
         Ok(())
     }
 
-    /// After a failed sync Linux takes what was not written for clean: a later sync does not write it.
     fn sync(&mut self) -> Result<()> {
         let mut card = self.0.borrow_mut();
         card.maybe_cut();
-        let card = &mut *card;
         if card.fails() {
-            card.versions.values_mut().flatten().for_each(|(_, is_dirty)| *is_dirty = false);
+            card.sectors.fail_sync();
             return Err(Error::other("the card refused a sync"));
         }
-        let (durable, unit_bytes) = (&mut card.durable, card.unit);
-        card.versions.retain(|unit, versions| match versions.last() {
-            Some((bytes, true)) => {
-                durable[unit * unit_bytes..][..unit_bytes].copy_from_slice(bytes);
-                false
-            }
-            _ => true,
-        });
+        card.sectors.sync();
         card.is_synced = true;
         Ok(())
     }
@@ -357,7 +296,7 @@ fn geometry(ring_bytes: u64, frag_count: u32) -> Geometry {
 }
 
 fn open(device: &Device, frag_count: u32, is_relaxed: bool) -> (RingWriter<Device>, Ring, u64) {
-    let ring_bytes = device.0.borrow().view.len() as u64;
+    let ring_bytes = device.0.borrow().sectors.view.len() as u64;
     let geometry = geometry(ring_bytes, frag_count);
     let (writer, recovered) =
         RingWriter::open(device.clone(), geometry, NAME, is_relaxed).expect("a ring is found");
@@ -545,7 +484,7 @@ impl History {
         if self.device.0.borrow().is_synced {
             self.model.promised.append(&mut self.model.listed);
         }
-        let image = &self.device.0.borrow().view;
+        let image = &self.device.0.borrow().sectors.view;
         if self.rng.one_in(20) {
             self.model.check_bytes(&self.ring, image, &format!("seed {}, step {step}", self.seed));
         }
@@ -589,7 +528,7 @@ impl History {
         (self.frag_count, self.is_relaxed) = (1 + self.rng.below(2) as u32, self.rng.one_in(2));
         let (writer, ring, front) = open(&self.device, self.frag_count, self.is_relaxed);
         self.device.0.borrow_mut().cuts.clear();
-        let image = self.device.0.borrow().view.clone();
+        let image = self.device.view();
         let when = format!("seed {}, step {step}, restart {how}", self.seed);
         self.model.check(&ring, &image, front, &when);
         (self.writer, self.ring) = (writer, ring);

@@ -243,11 +243,16 @@ impl Channel {
         self.storage = Storage::Ready(Box::new(Recorder::new(ring, frag_duration_s(&self.config))));
     }
 
-    /// Its ring is being made.
-    pub fn opening(&mut self, making: Making) {
-        if self.recorder().is_none() {
-            self.storage = Storage::Opening { making: Some(making) };
-        }
+    /// Its ring is being made. `true`: a tenth more than when the log was told last.
+    pub fn opening(&mut self, making: Making) -> bool {
+        let tenth = match &self.storage {
+            Storage::Opening { making: Some(making) } => making.percent / 10,
+            // A ring that is made anew: what was recorded on the old one can still be seen.
+            Storage::Ready(_) => return false,
+            Storage::Opening { making: None } | Storage::Failed => 0,
+        };
+        self.storage = Storage::Opening { making: Some(making) };
+        making.percent / 10 > tenth
     }
 
     /// Its ring cannot be used. `true`: that is news.
@@ -369,7 +374,8 @@ impl Channel {
             && let Some(record) = recorder.sealed(sequence, now.mono)
         {
             self.flash.counts_mut().seals.add(took_ms);
-            works_again = self.flash.works();
+            // A gap has no bytes: that it could be put down says little of a card that refuses segments.
+            works_again = !record.is_gap && self.flash.works();
             self.listed_at = now.wall.as_secs();
             self.tally.listed(record.is_gap, now.mono);
             if self.seat.session().is_none() {

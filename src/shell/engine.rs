@@ -39,7 +39,7 @@ use crate::{
         clock::Clock,
         files::{self, Whole},
         flash::{Event, FlashThread, Job as FlashJob, LoadError, Open, RingId},
-        memory,
+        memory, ring_file,
         seats::{Seat, Seats},
     },
     store::{buffer::BufferPool, recovery::BodyError},
@@ -98,7 +98,7 @@ impl Engine {
         let Whole { file_config, config, catalogue, .. } = whole;
         let clock = Clock::start();
         let store = &config.store.path;
-        std::fs::create_dir_all(store).map_err(|error| {
+        ring_file::make_folder(store).map_err(|error| {
             format!("cannot make the store's folder {}: {error}", store.display())
         })?;
         let (tell, events) = unbounded_channel();
@@ -478,13 +478,12 @@ impl Engine {
             }
             Event::Making { id, making } => {
                 if let Some(channel) = channel(id) {
-                    if making.percent.is_multiple_of(10) {
+                    if channel.borrow_mut().opening(making) {
                         tracing::info!(
                             channel = channel.borrow().name(),
                             "the ring is being made: {making}"
                         );
                     }
-                    channel.borrow_mut().opening(making);
                     self.ring_opened.notify_waiters();
                 }
             }

@@ -149,7 +149,7 @@ impl Drop for Draft {
 impl NewRing {
     /// Begins to make a ring, and reserves its length if the file system can.
     pub fn begin(path: &Path, superblock: Superblock) -> Result<Self, OpenError> {
-        make_folder(path).map_err(OpenError::Make)?;
+        path.parent().map_or(Ok(()), make_folder).map_err(OpenError::Make)?;
         let draft = draft(path);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);
@@ -225,16 +225,23 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the folder of `path`, and returns once its own name is on flash.
-fn make_folder(path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent().filter(|folder| !folder.exists()) else { return Ok(()) };
-    fs::create_dir_all(folder)?;
-    sync_folder(folder)
+/// Makes a folder and those above it, and returns once the names of all that were made are on flash.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+        make_folder(above)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(folder),
+    }
 }
 
 /// Puts `text` into the file at `path`. Whenever the power goes, the file is the one before or this one, whole.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
-    make_folder(path)?;
+    path.parent().map_or(Ok(()), make_folder)?;
     let draft = draft(path);
     let written = File::create(&draft).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
@@ -257,7 +264,11 @@ fn draft(path: &Path) -> PathBuf {
 
 /// Returns once the names in the folder of `path` are on flash.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        Some(_) => File::open(".")?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 fn lock(file: &File) -> Result<(), OpenError> {

@@ -158,7 +158,6 @@ impl<F: Flash> RingWriter<F> {
     }
 
     fn try_write(&mut self, position: u64, bytes: &[u8]) -> Attempt {
-        self.check_length()?;
         self.repair()?;
         let end = position + bytes.len() as u64;
         // Reach.
@@ -293,17 +292,17 @@ impl<F: Flash> RingWriter<F> {
 
     /// A file that somebody has cut is not written: it would become long again, with zeros where segments were.
     fn check_length(&mut self) -> Attempt {
-        let what = "writing a segment";
-        let (found, made) = (self.flash.file_bytes(), self.geometry.layout.file_bytes);
-        if found.map_err(|e| (what, e))? < made {
-            let no = io::Error::new(io::ErrorKind::UnexpectedEof, "somebody has cut the file");
-            return Err((what, no));
+        let what = "asking for its length";
+        let found = self.flash.file_bytes().map_err(|e| (what, e))?;
+        if found >= self.geometry.layout.file_bytes {
+            return Ok(());
         }
-        Ok(())
+        Err((what, io::Error::new(io::ErrorKind::UnexpectedEof, "somebody has cut the file")))
     }
 
     /// Makes the index say what was given up, and how far it is to be reached, before anything else is written.
     fn repair(&mut self) -> Attempt {
+        self.check_length()?;
         if self.needs_page {
             self.write_page(self.ceiling())?;
             self.sync()?;
@@ -597,7 +596,7 @@ mod tests {
         pair.writer.flash().bytes.truncate(1 << 20);
         let open = pair.ring.open_segment().unwrap();
         let error = pair.writer.write(open.epoch, open.position, &[1; 4096]).unwrap_err();
-        assert_eq!(error.to_string(), "writing a segment failed: somebody has cut the file");
+        assert_eq!(error.to_string(), "asking for its length failed: somebody has cut the file");
         assert_eq!(pair.writer.flash().bytes.len(), 1 << 20);
     }
 

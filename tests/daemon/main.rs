@@ -17,17 +17,22 @@ use std::{
 };
 
 mod api;
+mod card;
 mod clients;
 mod clock;
 mod commands;
 mod common;
 mod cross_origin;
+mod cuts;
+mod flash;
 mod objects;
 mod player;
 mod publishers;
 mod restarts;
 mod service;
 mod status;
+#[path = "../common/sectors.rs"]
+mod sectors;
 mod streams;
 
 use common::{

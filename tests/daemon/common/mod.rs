@@ -71,6 +71,19 @@ impl Daemon {
         Self { process, http, rtmp, folder }
     }
 
+    /// The same, with its rings in `store` and further lines in the section of that name.
+    pub(crate) fn start_in(store: &Path, options: &str, buckets: &str) -> Self {
+        let [http, rtmp] = free_ports();
+        let folder = Folder::new();
+        let config = write_config(&folder, buckets, http, rtmp);
+        let text = fs::read_to_string(&config).unwrap();
+        let usual = folder.path().join("store");
+        let here = format!("{}\"\n{options}", store.display());
+        fs::write(&config, text.replace(&format!("{}\"", usual.display()), &here)).unwrap();
+        let process = Self::launch(&folder, http, rtmp);
+        Self { process, http, rtmp, folder }
+    }
+
     /// Starts the daemon again after it has ended by itself.
     pub(crate) fn restart(&mut self) {
         self.process = Self::launch(&self.folder, self.http, self.rtmp);
