@@ -35,6 +35,7 @@ use sluicegate::{
     units::{Millis, Ticks90k, UnixMillis},
 };
 
+#[allow(dead_code, reason = "the card that is mounted needs more of it")]
 #[path = "common/sectors.rs"]
 mod sectors;
 

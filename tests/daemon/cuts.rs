@@ -16,7 +16,7 @@ fn hurried_camera(daemon: &Daemon) -> Watched {
 }
 
 fn number(name: &str, otherwise: u64) -> u64 {
-    env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+    env::var(name).map_or(otherwise, |text| text.parse().unwrap())
 }
 
 /// What viewers have seen, and what they must go on seeing.

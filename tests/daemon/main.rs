@@ -2,10 +2,11 @@
 //!
 //! Needs ffmpeg, tstools, GStreamer, Chromium and promtool; a test fails, and says so, where one is missing. `tests/run` installs them.
 #![expect(
+    clippy::cast_possible_truncation,
     clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test may ask for the time, and a panic is how it fails"
+    reason = "a test may ask for the time, its own numbers are small, and a panic is how it fails"
 )]
 
 use std::{
@@ -29,10 +30,10 @@ mod objects;
 mod player;
 mod publishers;
 mod restarts;
-mod service;
-mod status;
 #[path = "../common/sectors.rs"]
 mod sectors;
+mod service;
+mod status;
 mod streams;
 
 use common::{

@@ -225,7 +225,7 @@ impl Media {
 
     pub(super) fn with_file<T>(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let named = self.names.iter().find(|((_, of), _)| of == name);
-        let file = self.files.get_mut(named.expect("the file is there").1).expect("it is a file");
+        let file = self.files.get_mut(named.unwrap().1).unwrap();
         let mut bytes = file.view.clone();
         let outcome = change(&mut bytes);
         *file = Sectors::new(bytes, self.unit_bytes);
