@@ -90,6 +90,7 @@ pub fn respond(
     };
     let outcome = match locate(world.config, request.host, request.path) {
         Place::Own(path) => own::answer(request, path, origin, world).map(Outcome::Answer),
+        Place::Service if own::is_visit(request) => Ok(own::to_console().into()),
         Place::Service => service(request, world).map(Outcome::Answer),
         Place::NoSuchBucket(name) => Err(OssError::no_such_bucket(name)),
         Place::Undecodable => Err(undecodable(request)),

@@ -71,14 +71,19 @@ mod files {
     const TEXT: &str = "text/plain; charset=utf-8";
 
     /// Name, `Content-Type`, bytes; a name on `.gz` is served without it, as `Content-Encoding: gzip`.
-    pub(super) const FILES: [(&str, &str, &[u8]); 7] = [
+    pub(super) const FILES: [(&str, &str, &[u8]); 12] = [
         ("base.css", CSS, include_bytes!("pages/base.css")),
+        ("card.js", JS, include_bytes!("pages/card.js")),
+        ("console.css", CSS, include_bytes!("pages/console.css")),
+        ("console.js", JS, include_bytes!("pages/console.js")),
         ("gateway.js", JS, include_bytes!("pages/gateway.js")),
+        ("hls-1.7.4.light.min.js.gz", JS, include_bytes!("pages/hls-1.7.4.light.min.js.gz")),
+        ("hls.js-LICENSE.txt", TEXT, include_bytes!("pages/hls.js-LICENSE.txt")),
         ("play.css", CSS, include_bytes!("pages/play.css")),
         ("play.js", JS, include_bytes!("pages/play.js")),
         ("player.js", JS, include_bytes!("pages/player.js")),
-        ("hls-1.7.4.light.min.js.gz", JS, include_bytes!("pages/hls-1.7.4.light.min.js.gz")),
-        ("hls.js-LICENSE.txt", TEXT, include_bytes!("pages/hls.js-LICENSE.txt")),
+        ("text.js", JS, include_bytes!("pages/text.js")),
+        ("timeline.js", JS, include_bytes!("pages/timeline.js")),
     ];
 }
 

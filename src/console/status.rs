@@ -12,7 +12,7 @@ use crate::{
     console::{Health, Vitals, timeline::Timeline},
     hls::Gop,
     query::encode_path,
-    units::{Now, UnixSecs},
+    units::{Now, UnixMillis, UnixSecs},
 };
 
 /// What a status is taken of.
@@ -465,6 +465,11 @@ fn ring_status(channel: &Channel, now: Now) -> RingStatus {
     let flash = channel.flash();
     let counts = flash.counts();
     let span = ring.and_then(|ring| ring.span());
+    // What is on its way is no hole; what should have been there is.
+    let until = match channel.segment_due() {
+        Some(due) if now.mono <= due => UnixMillis(0),
+        _ => now.wall,
+    };
     RingStatus {
         state: match () {
             () if flash.trouble().is_some() => "failed",
@@ -480,7 +485,7 @@ fn ring_status(channel: &Channel, now: Now) -> RingStatus {
         capacity_bytes: ring.map_or(0, |ring| ring.geometry().layout.data_bytes()),
         segments: records.clone().map_or(0, |records| records.filter(|r| !r.is_gap).count()),
         span_ms: span.map_or(0, |span| span.end.0.saturating_sub(span.start.0)),
-        timeline: records.and_then(|records| Timeline::draw(records, now.wall)),
+        timeline: records.and_then(|records| Timeline::draw(records, until)),
         written_bytes: counts.written_bytes,
         seals: counts.seals.count(),
         seal_ms_mean: counts.seals.sum_ms.checked_div(counts.seals.count()).unwrap_or(0),
@@ -547,7 +552,7 @@ fn gop_hint(gop: Gop, frag_duration_s: u32) -> Option<String> {
     (segment_ms * 100 > asked_ms * 110).then(|| {
         format!(
             "Key frames come every {} s, so segments last {} s instead of {frag_duration_s}: set the camera's key frame \
-             interval (GOP) to 1 s, or to a fraction of {frag_duration_s} s.",
+             interval (GOP) to 1 s.",
             seconds(gop_ms),
             seconds(segment_ms),
         )

@@ -21,13 +21,13 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// From the oldest record to `now`, or to the end of the newest if that is later. `None`: there is none.
+    /// From the oldest record to `until`, or to the end of the newest if that is later. `None`: there is none.
     pub fn draw<'r>(
         records: impl Iterator<Item = &'r Record> + Clone,
-        now: UnixMillis,
+        until: UnixMillis,
     ) -> Option<Self> {
         let start = records.clone().next()?.start.0;
-        let end = records.clone().last().map_or(start, |record| record.end().0).max(now.0);
+        let end = records.clone().last().map_or(start, |record| record.end().0).max(until.0);
         let slot_ms = (end - start).div_ceil(SLOTS as u64).max(1);
         let mut bytes = vec![0_u64; SLOTS];
         let mut covered_ms = vec![0_u64; SLOTS];

@@ -47,6 +47,18 @@ pub(super) fn answer(
     }
 }
 
+/// Whether somebody has typed the box's address into a browser, which OSS has no page for.
+pub(super) fn is_visit(request: &Request<'_>) -> bool {
+    let accepts = request.headers.first("accept").unwrap_or_default();
+    let is_bare = request.query.is_empty() && request.headers.first("authorization").is_none();
+    request.method == "GET" && is_bare && accepts.contains("text/html")
+}
+
+/// Shows a visitor the way in.
+pub(super) fn to_console() -> Response {
+    Response::new(302, Body::Empty).with("Location", "/-/").with("Cache-Control", "no-store")
+}
+
 /// Asks the gate. `alone`: the page that a link may be signed for alone.
 fn admit(
     request: &Request<'_>,

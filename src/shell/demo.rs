@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    access::sign::Signer,
+    access::sign::{Signer, console_query},
     config::Config,
     demo::{
         client::{Client, ClientError},
@@ -64,9 +64,11 @@ fn announce(config: &Config, http: SocketAddr, rtmp: SocketAddr) -> Result<Strin
     let play = signer.play_url(&format!("http://{http}"), "camera/playlist.m3u8");
     let mut page = format!("http://{http}/-/play?src=");
     encode(&signer.play_url("", "camera/playlist.m3u8"), &mut page);
+    let console = format!("http://{http}/-/?{}", console_query("", key, expires));
     let text = format!(
         "Sluicegate demonstration: a built-in clip is published over RTMP, kept in a ring of 32 MiB, and served as HLS.\n\n\
          Open in a browser:\n  {page}\n\n\
+         See how it does:\n  {console}\n\n\
          Play with any player (signed, good for 12 hours):\n  '{play}'\n\n\
          Publish URL that the clip is pushed to (stop the demonstration to push with it yourself):\n  '{publish}'\n\n\
          Ctrl-C ends it and leaves nothing behind.\n"

@@ -45,7 +45,6 @@ const page = {
     // Screen readers read a status when it changes, so it changes only when there is news.
     if (element.status.textContent !== sentence) element.status.textContent = sentence;
     element.status.dataset.kind = kind;
-    element.player.dataset.kind = kind;
   },
 
   show(facts) {
