@@ -18,11 +18,13 @@ use std::{
 };
 
 mod api;
+mod browsers;
 mod card;
 mod clients;
 mod clock;
 mod commands;
 mod common;
+mod console;
 mod cross_origin;
 mod cuts;
 mod flash;

@@ -93,6 +93,12 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
+    /// Shows pages as to somebody who prefers the colour scheme `light` or `dark`.
+    pub(crate) fn prefer(&mut self, scheme: &str) {
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.call("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
+    }
+
     /// Waits until a JavaScript expression is true in the page.
     pub(crate) fn wait_until(&mut self, expression: &str) {
         wait_for(expression, SOON * 3, || (self.evaluate(expression) == true).then_some(()));

@@ -14,6 +14,7 @@ use std::{
 };
 
 pub(crate) mod browser;
+pub(crate) mod firefox;
 pub(crate) mod http;
 pub(crate) mod playlist;
 pub(crate) mod playlist_recorder;

@@ -1,0 +1,147 @@
+//! The console in Chromium: what it shows, what it plays, what it says when it is refused or alone; and what axe-core,
+//! which looks for what keeps people out, thinks of both pages.
+
+use super::*;
+use common::browser::Browser;
+
+/// A camera whose key frames come every three seconds, where segments of one are asked for.
+fn publish_long_gop(daemon: &Daemon) -> Watched {
+    let url = format!("rtmp://127.0.0.1:{}/cams/live/door", daemon.rtmp);
+    let source = "testsrc2=size=320x180:rate=10";
+    Watched::start(
+        ffmpeg()
+            .args([
+                "-re",
+                "-f",
+                "lavfi",
+                "-i",
+                source,
+                "-t",
+                "90",
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+            ])
+            .args([
+                "-g",
+                "30",
+                "-keyint_min",
+                "30",
+                "-sc_threshold",
+                "0",
+                "-pix_fmt",
+                "yuv420p",
+                "-f",
+                "flv",
+                &url,
+            ]),
+    )
+}
+
+/// The text of the first card, or of what `selector` finds in it.
+fn card(selector: &str) -> String {
+    format!("document.querySelector('.card {selector}').textContent")
+}
+
+#[test]
+fn the_console_shows_a_channel_and_plays_it() {
+    let daemon = Daemon::start(&format!("{CAMS}{VAULT}"));
+    let mut browser = Browser::start();
+    browser.open(&daemon.url("-/"));
+    browser.wait_until(&format!("{} === 'Idle'", card(".pill")));
+    browser.wait_until(&format!("{} === 'Nothing to play'", card(".start")));
+    let _publisher = publish_long_gop(&daemon);
+    browser.wait_until(&format!("{} === 'Live'", card(".pill")));
+    browser.wait_until(&format!("/320 × 180, 10 fps.*every 3.0 s/.test({})", card(".facts")));
+    browser.wait_until(&format!(
+        "/every 3 s, so segments last 3 s instead of 1/.test({})",
+        card(".notes")
+    ));
+    browser.wait_until("document.querySelectorAll('.card .bar').length > 1");
+    browser.wait_for_text("live", "^1 of 2$");
+    browser.wait_for_text("health", "^Healthy$");
+
+    browser.evaluate("document.querySelector('.card .start').click()");
+    let frames = browser.evaluate(
+        "new Promise((done) => {
+            const video = document.querySelector('.card video');
+            let frames = 0;
+            const count = () => { frames += 1; if (frames < 20) video.requestVideoFrameCallback(count); else done(frames); };
+            video.requestVideoFrameCallback(count);
+            setTimeout(() => done(frames), 18000);
+        })",
+    );
+    assert_eq!(frames, 20, "pictures shown; the page complains of {:?}", browser.complaints);
+    browser.wait_until(&format!("/Viewers1/.test({})", card(".facts")));
+    browser.evaluate("document.querySelector('.card .stop').click()");
+    browser.wait_until("document.querySelector('.card video').hidden");
+
+    // This box has a right, so what is private comes signed, and says until when.
+    let publish = "document.querySelectorAll('.card')[1].querySelector('input').value";
+    let url = browser.evaluate(publish);
+    assert!(url.as_str().unwrap().contains("/vault/live/safe?OSSAccessKeyId="), "{url}");
+    browser.wait_until("/Signed until/.test(document.querySelectorAll('.card')[1].textContent)");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+    let own = daemon.url("");
+    let is_foreign = |url: &&String| {
+        !url.starts_with(&own) && !url.starts_with("blob:") && !url.starts_with("data:")
+    };
+    assert_eq!(browser.requests.iter().filter(is_foreign).count(), 0, "{:?}", browser.requests);
+}
+
+#[test]
+fn the_console_says_why_it_is_empty() {
+    let mut daemon = Daemon::start(VAULT);
+    let mut browser = Browser::start();
+    // A name that leads to this box is not how this box asks; so this is somebody from afar.
+    let afar = |tail: &str| format!("http://gateway.localhost:{}{tail}", daemon.http);
+    browser.open(&afar("/"));
+    browser.wait_for_text("trouble", "console needs a signed link.*sluicegate sign console");
+    browser.wait_for_text("health", "Refused");
+    let link = Watched::run(
+        sluicegate().args(["sign", "console", "--raw", "--config"]).arg(daemon.config()),
+    );
+    let (_, query) = link.stdout.trim().split_once('?').unwrap();
+    browser.open(&afar(&format!("/-/?{query}")));
+    browser.wait_for_text("health", "Healthy");
+    // It comes back by itself.
+    daemon.process.kill();
+    browser.wait_for_text("trouble", "gateway cannot be reached");
+    daemon.restart();
+    browser.wait_for_text("health", "Healthy");
+    browser.wait_until("document.getElementById('trouble').hidden");
+}
+
+#[test]
+fn nobody_is_kept_out_of_the_pages() {
+    let axe =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/node_modules/axe-core/axe.min.js");
+    let axe = fs::read_to_string(axe).expect("axe-core is not there (tests/run installs it)");
+    let daemon = Daemon::start(&format!("{CAMS}{VAULT}"));
+    let _publisher = publish_long_gop(&daemon);
+    wait_for("a segment", SOON * 2, || playlist(&daemon, DOOR));
+    let mut browser = Browser::start();
+    for (tail, seen) in [
+        ("-/", "document.querySelector('.card .notes li')"),
+        (
+            "-/play?src=/cams/door/playlist.m3u8",
+            "document.getElementById('status').dataset.kind === 'live'",
+        ),
+        ("-/play?src=/vault/safe/playlist.m3u8", "!document.getElementById('again').hidden"),
+        ("-/play", "!document.getElementById('form').hidden"),
+    ] {
+        browser.open(&daemon.url(tail));
+        browser.wait_until(&format!("Boolean({seen})"));
+        for scheme in ["light", "dark"] {
+            browser.prefer(scheme);
+            browser.evaluate(&axe);
+            let faults = browser.evaluate(
+                "axe.run().then(({ violations }) => violations
+                    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+                    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`))",
+            );
+            assert_eq!(faults, serde_json::json!([]), "{tail}, {scheme}");
+        }
+    }
+}
