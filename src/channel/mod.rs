@@ -595,11 +595,9 @@ impl Channel {
             .clone()
             .skip(records.len() - len)
             .skip_while(|record| record.sequence < self.window_first);
-        let kind = if self.ends_at.is_some_and(|ends_at| now.mono >= ends_at) {
-            Kind::Ended
-        } else {
-            Kind::Live
-        };
+        // A playlist that has ended does not change (RFC 8216 §4.3.3.4): what is on its way to the flash comes first.
+        let is_over = self.ends_at.is_some_and(|ends_at| now.mono >= ends_at);
+        let kind = if is_over && !recorder.ring().is_sealing() { Kind::Ended } else { Kind::Live };
         records.clone().next().is_some().then_some(Window { records, kind, target_duration_s })
     }
 

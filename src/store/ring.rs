@@ -218,6 +218,11 @@ impl Ring {
         self.counters
     }
 
+    /// Whether a sealed segment waits to be listed.
+    pub fn is_sealing(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Where things lie.
     pub const fn geometry(&self) -> &Geometry {
         &self.geometry
