@@ -298,6 +298,19 @@ pub const SHUTDOWN_MS_MAX: u64 = 1_700;
 /// Long enough for a camera to come back, so that players wait for it instead of giving up.
 pub const BROKEN_STREAM_MS_MAX: u64 = 30_000;
 
+/// For how long lines of the log about peers are counted, in milliseconds.
+pub const LOG_WINDOW_MS: u64 = 60_000;
+
+/// Lines of the log in that time about peers that were not let in. More are counted, and told in one line.
+///
+/// At 150 bytes a line, a flood that never ends writes 6.5 MB a day.
+pub const STRANGER_LOG_LINES_MAX: u64 = 30;
+
+/// Lines of the log in that time about peers that publish. More are counted, and told in one line.
+///
+/// A camera that connects and breaks off writes three: all of a large house may do so at once, none may do so for ever.
+pub const PUBLISHER_LOG_LINES_MAX: u64 = 120;
+
 // ---- Time ----
 
 /// No moment before 2026-01-01 is believed: a box without a battery-backed clock starts in 1970 or at its last shutdown.
@@ -363,7 +376,7 @@ pub const FLASH_BLOCK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
 
 // ---- Memory as a sum ----
 
-/// RTMP connections that have not published yet. One more takes the place of the oldest.
+/// RTMP connections beside those that publish. With one more, whoever has the most of them loses the oldest.
 pub const RTMP_WAITING_MAX: usize = 16;
 
 /// Request heads that are half received at a time; whole ones need no room of their own.

@@ -109,6 +109,18 @@ pub fn publish(
     Ok((channel.clone(), id))
 }
 
+/// What a publisher asks for, as `BUCKET/CHANNEL`, for the log: whatever it was, and nothing of its query.
+pub fn asked_for(request: &Publish<'_>, config: &Config) -> String {
+    let address = request.address();
+    let bucket = bucket_of_host(config, &address.host).map(|bucket| bucket.name.as_str());
+    let bucket = bucket.or_else(|| address.folder.split('/').next()).unwrap_or_default();
+    let both = format!("{bucket}/{}", address.channel);
+    both.chars().take(ASKED_CHARS_MAX).collect()
+}
+
+/// Longest bucket and channel that the log shows of a publisher that was not let in, in characters.
+const ASKED_CHARS_MAX: usize = 128;
+
 /// The playlist name that a publish URL asks for, checked as PutLiveChannel checks one.
 fn playlist_name(query: &Query<'_>) -> Result<Option<String>, String> {
     let Some(name) = query.first("playlistName").filter(|name| !name.is_empty()) else {

@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, RefCell, RefMut},
     collections::HashMap,
     fs::File,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
 };
@@ -39,7 +39,10 @@ use crate::{
         clock::Clock,
         files::{self, Whole},
         flash::{Event, FlashThread, Job as FlashJob, LoadError, Open, RingId},
-        memory, ring_file,
+        memory,
+        peer_log::PeerLog,
+        places::{Place, Places},
+        ring_file,
         seats::{Seat, Seats},
     },
     store::{buffer::BufferPool, recovery::BodyError},
@@ -74,8 +77,10 @@ pub(super) struct Engine {
     is_clock_set: Cell<bool>,
     scratch: RefCell<Box<[u8]>>,
     vitals: RefCell<Vitals>,
-    viewers: Rc<Seats>,
-    encoders: Rc<Seats>,
+    viewers: Rc<Places>,
+    encoders: Rc<Places>,
+    /// What peers cause to be logged.
+    pub(super) peer_log: PeerLog,
     /// For connections that hold part of a request.
     heads: Rc<Seats>,
     /// For connections that hold part of a body.
@@ -120,8 +125,9 @@ impl Engine {
             is_clock_set: Cell::new(true),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             vitals: RefCell::default(),
-            viewers: Seats::new(viewers),
-            encoders: Seats::new(publishers + RTMP_WAITING_MAX),
+            viewers: Places::new(viewers),
+            encoders: Places::new(publishers + RTMP_WAITING_MAX),
+            peer_log: PeerLog::default(),
             heads: Seats::new(HTTP_HEADS_HELD_MAX),
             bodies: Seats::new(HTTP_BODIES_HELD_MAX),
             text_bytes: Seats::new(HTTP_TEXT_BYTES_HELD_MAX),
@@ -179,14 +185,14 @@ impl Engine {
         self.pool.borrow().left() >= WRITE_BUFFERS_PER_READ
     }
 
-    /// A seat for one more HTTP connection, if there is one.
-    pub(super) fn take_viewer_seat(&self) -> Option<Seat> {
-        Seats::take(&self.viewers)
+    /// A place for one more HTTP connection.
+    pub(super) fn enter_http(&self, address: IpAddr) -> Option<Place> {
+        Places::enter(&self.viewers, address)
     }
 
-    /// A seat for one more RTMP connection, if there is one.
-    pub(super) fn take_rtmp_seat(&self) -> Option<Seat> {
-        Seats::take(&self.encoders)
+    /// A place for one more RTMP connection.
+    pub(super) fn enter_rtmp(&self, address: IpAddr) -> Option<Place> {
+        Places::enter(&self.encoders, address)
     }
 
     /// A seat for one more half-received request, if there is one.
@@ -539,6 +545,7 @@ impl Engine {
             .count();
         self.pool().allow(write_buffers(publishers));
         self.reopen_failed_rings();
+        self.peer_log.tell_left_out(self.now().mono);
     }
 
     /// Rings that fail are opened anew from time to time: the card may be another one by then.

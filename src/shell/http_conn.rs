@@ -26,7 +26,7 @@ use crate::{
         HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, LINGER_READS_MAX, SEND_SLICE_BYTES,
     },
     respond::{Change, Reply},
-    shell::{engine::Engine, rtmp_conn, seats::Seat},
+    shell::{engine::Engine, places::Place, rtmp_conn, seats::Seat},
     store::geometry::Extent,
 };
 
@@ -46,7 +46,7 @@ const RTMP_VERSION: u8 = 3;
 ///
 /// Not cancel-safe: a response that was begun is finished, or its connection closed.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine>) {
-    let Some(seat) = engine.take_viewer_seat() else {
+    let Some(place) = engine.enter_http(peer.ip()) else {
         let response = Response::new(503, Body::Static(b"All viewer connections are in use.\n"))
             .with("Retry-After", 5);
         let _ = timeout(Duration::from_secs(1), send(&stream, &engine, response, false)).await;
@@ -55,12 +55,12 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
     let local = stream.local_addr().map_or(peer, |local| local).ip();
     let origin = Origin { peer: peer.ip(), local };
     let (unread, awaited_bytes, held) = (Vec::new(), None, None);
-    let mut connection = Connection { stream, origin, engine, unread, awaited_bytes, held };
+    let mut connection = Connection { stream, origin, engine, place, unread, awaited_bytes, held };
     match connection.run().await {
         Ok(End::Closed) => {}
         Ok(End::Rtmp) => {
-            drop(seat);
-            let Connection { stream, engine, unread, .. } = connection;
+            let Connection { stream, engine, place, unread, .. } = connection;
+            drop(place);
             rtmp_conn::serve(stream, peer, engine, &unread).await;
         }
         Err(error) => tracing::debug!(%peer, %error, "a viewer's connection ended"),
@@ -71,6 +71,8 @@ struct Connection {
     stream: TcpStream,
     origin: Origin,
     engine: Rc<Engine>,
+    /// Busy but while it waits for its client.
+    place: Place,
     /// What has arrived of a request that is not complete. Empty and without memory while the connection idles.
     unread: Vec<u8>,
     /// How long the request is of which the head has been read and the body has not.
@@ -115,9 +117,15 @@ impl Connection {
                             return self.turn_away().await;
                         }
                     }
-                    if timeout_at(deadline, self.stream.readable()).await.is_err() {
-                        return Ok(End::Closed);
+                    self.place.set_busy(false);
+                    tokio::select! {
+                        readable = timeout_at(deadline, self.stream.readable()) => match readable {
+                            Ok(readable) => readable?,
+                            Err(_) => return Ok(End::Closed),
+                        },
+                        () = self.place.lost() => return Ok(End::Closed),
                     }
+                    self.place.set_busy(true);
                 }
                 Turn::Body { is_leave_awaited } => {
                     deadline = Instant::now() + BODY_TIME;

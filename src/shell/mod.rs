@@ -13,6 +13,8 @@ mod http_conn;
 mod listen;
 mod memory;
 mod notify;
+mod peer_log;
+mod places;
 mod reload;
 pub mod ring_file;
 mod rtmp_conn;

@@ -16,9 +16,9 @@ use crate::{
         FLASH_WAIT_MS_MAX, PUBLISHER_READ_BYTES, RTMP_IDLE_MS_MAX, RTMP_LINGER_MS_MAX,
         RTMP_SETUP_MS_MAX, TURN_BYTES_MAX,
     },
-    publish::NotAdmitted,
+    publish::{self, NotAdmitted},
     rtmp::{Event, Fragment, Publish, PublishRefusal, Session},
-    shell::engine::Engine,
+    shell::{engine::Engine, peer_log::Who, places::Place},
 };
 
 const SETUP_TIME: Duration = Duration::from_millis(RTMP_SETUP_MS_MAX);
@@ -30,15 +30,19 @@ const LINGER_TIME: Duration = Duration::from_millis(RTMP_LINGER_MS_MAX);
 ///
 /// Not cancel-safe: a publisher's segment is sealed on the way out.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine>, early: &[u8]) {
-    let Some(_seat) = engine.take_rtmp_seat() else {
-        tracing::warn!(%peer, "RTMP connection refused: all are in use; raise limits.publishers if that many cameras publish");
+    let Some(place) = engine.enter_rtmp(peer.ip()) else {
+        if engine.peer_log.takes(Who::Stranger, engine.now().mono) {
+            tracing::warn!(%peer, "RTMP connection refused: limits.publishers encoders publish; raise it if there are more cameras");
+        }
         return;
     };
     let mut connection = Connection {
         stream,
         peer,
         engine,
+        place,
         session: Box::new(Session::new()),
+        heard: Instant::now(),
         asked: None,
         publishing: None,
         is_refused: false,
@@ -52,7 +56,10 @@ struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
     engine: Rc<Engine>,
+    place: Place,
     session: Box<Session>,
+    /// When it sent something last.
+    heard: Instant,
     /// What it asks for and has not been told.
     asked: Option<Asked>,
     publishing: Option<Publishing>,
@@ -90,7 +97,10 @@ impl Asked {
 struct Publishing {
     channel: SharedChannel,
     id: PublisherId,
+    /// What the encoder calls itself: in its metadata, or else when it connected.
     encoder: String,
+    /// The log says what is being recorded.
+    is_told: bool,
 }
 
 /// Why a connection is over.
@@ -103,6 +113,8 @@ enum End {
     Silent,
     /// It took longer than [`RTMP_SETUP_MS_MAX`] to publish.
     NeverPublished,
+    /// It did not publish, and a newer connection has its place.
+    Displaced,
     /// It was refused and has been told.
     Refused,
     /// Another publisher took the channel, it was disabled or is gone, or the daemon stops.
@@ -126,8 +138,13 @@ impl Connection {
         loop {
             // Right after a start the rings are still being opened; a camera that is quicker waits for its own.
             while self.asked.is_some() {
-                if timeout_at(setup_deadline, self.engine.ring_opened.notified()).await.is_err() {
-                    return End::NeverPublished;
+                tokio::select! {
+                    opened = timeout_at(setup_deadline, self.engine.ring_opened.notified()) => {
+                        if opened.is_err() {
+                            return End::NeverPublished;
+                        }
+                    }
+                    () = self.place.lost() => return End::Displaced,
                 }
                 self.ask();
             }
@@ -138,12 +155,16 @@ impl Connection {
                 return End::Refused;
             }
             let readable = match &self.publishing {
-                None => match timeout_at(setup_deadline, self.stream.readable()).await {
-                    Ok(readable) => readable,
-                    Err(_) => return End::NeverPublished,
+                None => tokio::select! {
+                    readable = timeout_at(setup_deadline, self.stream.readable()) => match readable {
+                        Ok(readable) => readable,
+                        Err(_) => return End::NeverPublished,
+                    },
+                    () = self.place.lost() => return End::Displaced,
                 },
+                // Counted from the last byte: others that ask for the channel wake this one too.
                 Some(_) => tokio::select! {
-                    readable = timeout(IDLE_TIME, self.stream.readable()) => match readable {
+                    readable = timeout_at(self.heard + IDLE_TIME, self.stream.readable()) => match readable {
                         Ok(readable) => readable,
                         Err(_) => return End::Silent,
                     },
@@ -193,6 +214,7 @@ impl Connection {
             {
                 Ok(0) => return Err(End::Closed),
                 Ok(read) => {
+                    self.heard = Instant::now();
                     self.take(scratch.get(..read).unwrap_or_default())?;
                     taken += read;
                     // A short read has emptied the socket: asking again would only cost a call.
@@ -214,13 +236,18 @@ impl Connection {
             let event =
                 self.session.next(&mut input).map_err(|error| End::Broken(error.to_string()))?;
             let Some(event) = event else { break };
-            match (event, &self.publishing) {
+            match (event, &mut self.publishing) {
                 (Event::Publish(publish), None) => {
                     self.asked = Some(Asked::from(publish));
                     self.ask();
                 }
-                (Event::Metadata(metadata), Some(publishing)) if metadata.has_audio => {
-                    publishing.channel.borrow_mut().announce_audio();
+                (Event::Metadata(metadata), Some(publishing)) => {
+                    if metadata.has_audio {
+                        publishing.channel.borrow_mut().announce_audio();
+                    }
+                    if !metadata.encoder.is_empty() {
+                        publishing.encoder.clone_from(&metadata.encoder);
+                    }
                 }
                 (
                     Event::Video(Fragment { timestamp_ms, message_bytes, offset, bytes }),
@@ -251,30 +278,54 @@ impl Connection {
                 _ => {}
             }
         }
+        self.tell();
         if let Some(publishing) = &self.publishing {
-            let mut channel = publishing.channel.borrow_mut();
-            while let Some(notice) = channel.notice() {
-                tracing::warn!(peer = %self.peer, channel = channel.name(), "{notice}");
-            }
-            drop(channel);
             self.engine.dispatch(&publishing.channel);
         }
         Ok(())
     }
 
+    /// Logs what there is to say of the stream: once what it is, and each trouble with it once.
+    fn tell(&mut self) {
+        let Some(Publishing { channel, id: _, encoder, is_told }) = &mut self.publishing else {
+            return;
+        };
+        let (peer, now) = (self.peer, self.engine.now().mono);
+        let mut channel = channel.borrow_mut();
+        while let Some(notice) = channel.notice() {
+            if self.engine.peer_log.takes(Who::Publisher, now) {
+                tracing::warn!(%peer, channel = channel.name(), encoder, "{notice}");
+            }
+        }
+        if !*is_told && let Some(stat) = channel.stat().filter(|stat| stat.counts.video_frames > 0)
+        {
+            *is_told = true;
+            if self.engine.peer_log.takes(Who::Publisher, now) {
+                tracing::info!(%peer, channel = channel.name(), encoder, "recording {stat}");
+            }
+        }
+    }
+
     /// Asks for what the encoder asked for, and answers it, unless it is to be asked for again.
     fn ask(&mut self) {
         let Some(asked) = &self.asked else { return };
-        let encoder = asked.encoder.clone();
-        match self.engine.publish(&asked.publish(), self.peer) {
+        let (peer, now, log) = (self.peer, self.engine.now().mono, &self.engine.peer_log);
+        match self.engine.publish(&asked.publish(), peer) {
             Ok((channel, id)) => {
                 self.session.accept_publish();
-                tracing::info!(peer = %self.peer, channel = channel.borrow().name(), encoder, "publishing");
-                self.publishing = Some(Publishing { channel, id, encoder });
+                self.place.set_busy(true);
+                let encoder = asked.encoder.clone();
+                if log.takes(Who::Publisher, now) {
+                    tracing::info!(%peer, channel = channel.borrow().name(), encoder, "publishing");
+                }
+                self.publishing = Some(Publishing { channel, id, encoder, is_told: false });
             }
             Err(NotAdmitted::NotYet) => return,
             Err(NotAdmitted::Refused(refused)) => {
-                tracing::warn!(peer = %self.peer, encoder, "publish refused: {}", refused.advice);
+                if log.takes(Who::Stranger, now) {
+                    let channel = publish::asked_for(&asked.publish(), &self.engine.config());
+                    tracing::warn!(%peer, channel, encoder = asked.encoder, "publish refused: {}", refused.advice);
+                }
                 self.session.refuse_publish(refused.kind, &refused.description);
                 self.is_refused = true;
             }
@@ -284,7 +335,12 @@ impl Connection {
 
     /// Tells an encoder that what it sends cannot be recorded.
     fn refuse_media(&mut self, why: &str) {
-        tracing::warn!(peer = %self.peer, "publisher refused: {why}");
+        if let Some(Publishing { channel, encoder, .. }) = &self.publishing
+            && self.engine.peer_log.takes(Who::Publisher, self.engine.now().mono)
+        {
+            let channel = channel.borrow().name();
+            tracing::warn!(peer = %self.peer, channel, encoder, "publisher refused: {why}");
+        }
         self.session.refuse_publish(PublishRefusal::Rejected, why);
         self.is_refused = true;
     }
@@ -307,63 +363,95 @@ impl Connection {
     }
 
     async fn leave(mut self, end: End) {
-        let peer = self.peer;
-        if let Some(Publishing { channel, id, encoder }) = self.publishing.take() {
-            let is_clean = matches!(end, End::Unpublished);
-            channel.borrow_mut().unpublish(
-                id,
-                is_clean,
-                &mut self.engine.pool(),
-                self.engine.now(),
-            );
-            self.engine.dispatch(&channel);
-            let name = channel.borrow().name();
-            match &end {
-                End::Unpublished => {
-                    tracing::info!(%peer, channel = name, encoder, "publishing ended")
-                }
-                End::Closed => {
-                    tracing::info!(%peer, channel = name, encoder, "the encoder closed its connection")
-                }
-                End::Silent => {
-                    let secs = RTMP_IDLE_MS_MAX / 1000;
-                    tracing::warn!(%peer, channel = name, encoder, "nothing came for {secs} s: the channel is free again");
-                }
-                End::Cut => {
-                    tracing::info!(%peer, channel = name, encoder, "the publisher lost its channel")
-                }
-                End::Broken(why) => {
-                    tracing::warn!(%peer, channel = name, encoder, "publisher's connection closed: {why}")
-                }
-                End::Refused | End::NeverPublished => {}
-            }
-        } else {
-            match &end {
-                End::Broken(why) => tracing::info!(%peer, "RTMP connection closed: {why}"),
-                End::NeverPublished => {
-                    tracing::info!(%peer, "RTMP connection closed: it did not publish in time")
-                }
-                _ => {}
-            }
+        self.place.set_busy(false);
+        match self.publishing.take() {
+            Some(publishing) => self.leave_channel(publishing, &end),
+            None => self.tell_stranger(&end),
         }
         if matches!(end, End::Refused | End::Unpublished) {
             // Closing with unread bytes would reset the connection: the encoder would lose the reason, or take its own
             // goodbye for a failure.
-            let _ = timeout(LINGER_TIME, self.drain()).await;
+            tokio::select! {
+                _ = timeout(LINGER_TIME, Self::drain(&self.stream, &self.engine)) => {}
+                () = self.place.lost() => {}
+            }
         }
     }
 
-    async fn drain(&mut self) {
+    /// Frees the channel, and logs what came over the connection and why it ended.
+    fn leave_channel(&self, Publishing { channel, id, encoder, .. }: Publishing, end: &End) {
+        let (peer, now) = (self.peer, self.engine.now());
+        // Of a channel that went to somebody else, the figures are that one's.
+        let came = channel.borrow().stat().unwrap_or_default().counts;
+        let is_clean = matches!(end, End::Unpublished);
+        channel.borrow_mut().unpublish(id, is_clean, &mut self.engine.pool(), now);
+        self.engine.dispatch(&channel);
+        if !self.engine.peer_log.takes(Who::Publisher, now.mono) {
+            return;
+        }
+        let channel = channel.borrow();
+        let name = channel.name();
+        match end {
+            End::Unpublished => {
+                tracing::info!(%peer, channel = name, encoder, "publishing ended: {came}");
+            }
+            End::Closed => {
+                tracing::info!(%peer, channel = name, encoder, "the encoder closed its connection: {came}");
+            }
+            End::Silent => {
+                let secs = RTMP_IDLE_MS_MAX / 1000;
+                tracing::warn!(
+                    %peer, channel = name, encoder,
+                    "nothing came for {secs} s, so the channel is free again: the encoder hangs or its network is gone; {came}"
+                );
+            }
+            End::Cut => match channel.session() {
+                Some(session) => tracing::info!(
+                    %peer, channel = name, encoder,
+                    "the publisher at {} took the channel over", session.publisher.peer
+                ),
+                None => tracing::info!(
+                    %peer, channel = name, encoder,
+                    "the channel was disabled or removed, or the daemon stops"
+                ),
+            },
+            End::Broken(why) => {
+                tracing::warn!(%peer, channel = name, encoder, "publisher's connection closed: {why}; {came}");
+            }
+            End::Refused | End::NeverPublished | End::Displaced => {}
+        }
+    }
+
+    /// Logs why the connection of somebody who did not publish is closed.
+    fn tell_stranger(&self, end: &End) {
+        let peer = self.peer;
+        if !matches!(end, End::Broken(_) | End::NeverPublished | End::Displaced)
+            || !self.engine.peer_log.takes(Who::Stranger, self.engine.now().mono)
+        {
+            return;
+        }
+        match end {
+            End::Broken(why) => tracing::info!(%peer, "RTMP connection closed: {why}"),
+            End::NeverPublished => {
+                let secs = RTMP_SETUP_MS_MAX / 1000;
+                tracing::info!(%peer, "RTMP connection closed: it did not publish within {secs} s");
+            }
+            End::Displaced => {
+                tracing::info!(%peer, "RTMP connection closed: it did not publish, and a newer one needed its place");
+            }
+            _ => {}
+        }
+    }
+
+    async fn drain(stream: &TcpStream, engine: &Engine) {
         loop {
-            if self.stream.readable().await.is_err() {
+            if stream.readable().await.is_err() {
                 return;
             }
-            let mut scratch = self.engine.scratch();
-            match self.stream.try_read(&mut scratch) {
+            match stream.try_read(&mut engine.scratch()) {
                 Ok(0) => return,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                _ => {}
             }
         }
     }

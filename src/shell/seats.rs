@@ -37,13 +37,6 @@ impl Seats {
     }
 }
 
-impl Seats {
-    /// How many are taken.
-    pub(super) fn taken(&self) -> usize {
-        self.taken.get()
-    }
-}
-
 impl Drop for Seat {
     fn drop(&mut self) {
         self.seats.taken.update(|taken| taken - self.count);

@@ -18,6 +18,7 @@ use crate::{
         http_conn,
         listen::{self, Protocol},
         notify::Notify,
+        peer_log::Who,
         rtmp_conn,
     },
 };
@@ -109,7 +110,9 @@ async fn accept(listener: TcpListener, protocol: Protocol, engine: Rc<Engine>) {
             }
             Err(error) => {
                 // Out of file descriptors, as a rule: they come back when a connection ends, not by asking faster.
-                tracing::warn!("a connection could not be accepted: {error}");
+                if engine.peer_log.takes(Who::Stranger, engine.now().mono) {
+                    tracing::warn!("a connection could not be accepted: {error}");
+                }
                 sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             }
         }

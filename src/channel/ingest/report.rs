@@ -1,5 +1,7 @@
 //! What a publish session has to tell: refusals for the encoder, notices for the log, figures for whoever asks.
 
+use std::fmt;
+
 use crate::{
     hls::segmenter::Measured,
     media::{aac, avc_config, timeline},
@@ -40,6 +42,29 @@ pub struct Stat {
     pub counts: Counts,
     /// What happened to timestamps.
     pub timestamps: timeline::Counts,
+}
+
+impl fmt::Display for Stat {
+    /// What is recorded: `H.264 1280x720 25 fps, AAC 44100 Hz stereo`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("H.264")?;
+        if let Some(VideoStat { width, height, frames_per_1000_s, .. }) = self.video {
+            if width > 0 {
+                write!(f, " {width}x{height}")?;
+            }
+            if frames_per_1000_s > 0 {
+                write!(f, " {} fps", f64::from(frames_per_1000_s) / 1000.0)?;
+            }
+        }
+        match self.audio {
+            None => f.write_str(", no audio"),
+            Some(AudioStat { sample_rate, channels }) => match channels {
+                1 => write!(f, ", AAC {sample_rate} Hz mono"),
+                2 => write!(f, ", AAC {sample_rate} Hz stereo"),
+                more => write!(f, ", AAC {sample_rate} Hz, {more} channels"),
+            },
+        }
+    }
 }
 
 /// Of H.264 video. What the SPS does not say is 0.
@@ -98,6 +123,24 @@ impl Counts {
             audio_dropped: self.audio_dropped + other.audio_dropped,
             unusable: self.unusable + other.unusable,
         }
+    }
+}
+
+impl fmt::Display for Counts {
+    /// What came, and what was wrong with it: `200 pictures; 3 broken`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} pictures", self.video_frames)?;
+        for (count, what) in [
+            (self.video_dropped, "pictures could not be used"),
+            (self.video_broken, "were broken"),
+            (self.audio_dropped, "audio frames could not be used"),
+            (self.unusable, "messages made no sense"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
     }
 }
 
