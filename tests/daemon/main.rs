@@ -27,6 +27,7 @@ mod common;
 mod console;
 mod cross_origin;
 mod cuts;
+mod encoders;
 mod flash;
 mod objects;
 mod player;

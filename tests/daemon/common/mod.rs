@@ -107,6 +107,14 @@ impl Daemon {
         config_of(&self.folder)
     }
 
+    /// Waits for a line of the log that has all of these in it, and returns it.
+    pub(crate) fn logs(&self, words: &[&str]) -> String {
+        wait_for(&format!("{words:?} in the log"), SOON, || {
+            let log = self.process.stderr();
+            log.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
+        })
+    }
+
     /// Publishes the clip, in a loop, in real time, for `secs`, to `rtmp://127.0.0.1:RTMP_PORT/tail`.
     pub(crate) fn publish(&self, tail: &str, secs: u32) -> Watched {
         publish_to(&format!("rtmp://127.0.0.1:{}/{tail}", self.rtmp), secs, &[])

@@ -238,7 +238,10 @@ impl Walker {
                 &fault,
             );
             self.check(types.iter().filter(|kind| **kind == 9).count() == 1, &fault);
-            self.check(!is_key || types.starts_with(&[9, 7, 8]), &fault);
+            // Supplemental information may stand anywhere before the picture (H.264 §7.4.1.2.3).
+            let mut without_sei = types.iter().filter(|kind| **kind != 6);
+            let start = [without_sei.next(), without_sei.next(), without_sei.next()];
+            self.check(!is_key || start == [Some(&9), Some(&7), Some(&8)], &fault);
             self.check(is_key || number > 0, "does not start with a key frame");
             self.check(
                 unit.is_random_access == is_key,
