@@ -32,6 +32,7 @@ mod flash;
 mod objects;
 mod player;
 mod publishers;
+mod reconnect;
 mod restarts;
 #[path = "../common/sectors.rs"]
 mod sectors;

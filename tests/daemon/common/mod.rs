@@ -19,6 +19,7 @@ pub(crate) mod http;
 pub(crate) mod playlist;
 pub(crate) mod playlist_recorder;
 pub(crate) mod process;
+pub(crate) mod publisher;
 pub(crate) mod transport_stream;
 
 use process::Watched;
