@@ -26,7 +26,12 @@ use crate::{
         HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, LINGER_READS_MAX, SEND_SLICE_BYTES,
     },
     respond::{Change, Reply},
-    shell::{engine::Engine, places::Place, rtmp_conn, seats::Seat},
+    shell::{
+        engine::Engine,
+        places::{Place, Use},
+        rtmp_conn,
+        seats::Seat,
+    },
     store::geometry::Extent,
 };
 
@@ -71,7 +76,7 @@ struct Connection {
     stream: TcpStream,
     origin: Origin,
     engine: Rc<Engine>,
-    /// Busy but while it waits for its client.
+    /// Idle while it waits for its client.
     place: Place,
     /// What has arrived of a request that is not complete. Empty and without memory while the connection idles.
     unread: Vec<u8>,
@@ -105,19 +110,18 @@ impl Connection {
     async fn run(&mut self) -> io::Result<End> {
         let mut deadline = Instant::now() + HEAD_TIME;
         loop {
-            let was_idle = self.unread.is_empty();
             match self.turn()? {
                 Turn::Wait => {
                     if self.unread.is_empty() {
                         self.held = None;
-                    } else if was_idle {
+                    } else if self.held.is_none() {
                         deadline = Instant::now() + HEAD_TIME;
                         self.held = self.engine.take_head_seat();
                         if self.held.is_none() {
                             return self.turn_away().await;
                         }
                     }
-                    self.place.set_busy(false);
+                    self.place.set(Use::Idle);
                     tokio::select! {
                         readable = timeout_at(deadline, self.stream.readable()) => match readable {
                             Ok(readable) => readable?,
@@ -125,7 +129,7 @@ impl Connection {
                         },
                         () = self.place.lost() => return Ok(End::Closed),
                     }
-                    self.place.set_busy(true);
+                    self.place.set(Use::Busy);
                 }
                 Turn::Body { is_leave_awaited } => {
                     deadline = Instant::now() + BODY_TIME;
@@ -158,14 +162,25 @@ impl Connection {
 
     /// Sends an answer. Whether the connection goes on.
     async fn answer_with(&mut self, response: Response, keep_alive: KeepAlive) -> io::Result<bool> {
-        send(&self.stream, &self.engine, response, keep_alive).await?;
-        if self.unread.is_empty() {
-            self.held = None;
-        }
-        if !keep_alive {
-            linger(&self.stream, &self.engine).await;
-        }
-        Ok(keep_alive)
+        self.place.set(Use::Sending);
+        let answered = async {
+            send(&self.stream, &self.engine, response, keep_alive).await?;
+            if !keep_alive {
+                linger(&self.stream, &self.engine).await;
+            }
+            Ok(keep_alive)
+        };
+        let keep_alive = tokio::select! {
+            answered = answered => answered,
+            () = self.place.lost() => {
+                reset(&self.stream);
+                Err(io::Error::other("its place was needed for somebody who has fewer"))
+            }
+        };
+        self.place.set(Use::Busy);
+        // What came behind the request has its own time, and needs its own seat.
+        self.held = None;
+        keep_alive
     }
 
     /// There is no room to hold this request.

@@ -1,6 +1,6 @@
-//! Places for connections. When all are taken, one that does nothing makes room, of whoever holds the most of those.
+//! Places for connections. When all are taken, one that waits for its peer makes room, of whoever holds the most of those.
 //!
-//! So nobody keeps a camera out by opening connections: whoever opens many loses their own first.
+//! So nobody keeps a camera or a viewer out by opening connections, or by reading slowly: whoever holds many loses their own.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,8 +23,19 @@ pub(super) struct Places {
 struct Taken {
     id: u64,
     address: IpAddr,
-    is_busy: bool,
+    used_for: Use,
     lost: Rc<Notify>,
+}
+
+/// What a connection does with its place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Use {
+    /// It waits for its peer to say something.
+    Idle,
+    /// It sends its peer something, as fast as that reads. Lost only to somebody who has fewer.
+    Sending,
+    /// It publishes, or changes something. Never lost.
+    Busy,
 }
 
 /// One of them, free again when it is dropped.
@@ -51,27 +62,27 @@ impl Places {
         let address = address.to_canonical();
         let mut taken = places.taken.borrow_mut();
         if taken.len() >= places.max {
-            let idle = || taken.iter().filter(|place| !place.is_busy);
-            let held = |address| idle().filter(|place| place.address == address).count();
-            let most = idle().map(|place| held(place.address)).max()?;
-            let oldest =
-                taken.iter().position(|place| !place.is_busy && held(place.address) == most)?;
+            let oldest = oldest_of_most(&taken, Use::Idle).or_else(|| {
+                let own = taken.iter().filter(|place| place.address == address).count();
+                oldest_of_most(&taken, Use::Sending).filter(|(_, held)| *held > own + 1)
+            });
+            let (oldest, _) = oldest?;
             taken.remove(oldest).lost.notify_one();
         }
         let id = places.last_id.get() + 1;
         places.last_id.set(id);
         let lost = Rc::new(Notify::new());
-        taken.push(Taken { id, address, is_busy: false, lost: Rc::clone(&lost) });
+        taken.push(Taken { id, address, used_for: Use::Idle, lost: Rc::clone(&lost) });
         Some(Place { places: Rc::clone(places), id, lost })
     }
 }
 
 impl Place {
-    /// Says whether the connection does something: then nobody takes its place.
-    pub(super) fn set_busy(&self, is_busy: bool) {
+    /// Says what the connection does from here on.
+    pub(super) fn set(&self, used_for: Use) {
         let mut taken = self.places.taken.borrow_mut();
         if let Some(place) = taken.iter_mut().find(|place| place.id == self.id) {
-            place.is_busy = is_busy;
+            place.used_for = used_for;
         }
     }
 
@@ -81,6 +92,15 @@ impl Place {
     pub(super) async fn lost(&self) {
         self.lost.notified().await;
     }
+}
+
+/// The oldest place that is used so, of the address that has most of those, and how many it has.
+fn oldest_of_most(taken: &[Taken], used_for: Use) -> Option<(usize, usize)> {
+    let such = || taken.iter().enumerate().filter(|(_, place)| place.used_for == used_for);
+    let held = |address| such().filter(|(_, place)| place.address == address).count();
+    let most = such().map(|(_, place)| held(place.address)).max()?;
+    let (oldest, _) = such().find(|(_, place)| held(place.address) == most)?;
+    Some((oldest, most))
 }
 
 impl Drop for Place {
@@ -123,14 +143,28 @@ mod tests {
     fn the_busy_are_left_alone() {
         let places = Places::new(2);
         let [a, b] = [66, 66].map(|last| Places::enter(&places, address(last)).unwrap());
-        a.set_busy(true);
+        a.set(Use::Busy);
         let c = Places::enter(&places, address(1)).unwrap();
         assert_eq!(who(&places).iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 3]);
-        c.set_busy(true);
-        b.set_busy(true);
+        c.set(Use::Busy);
+        b.set(Use::Busy);
         assert!(Places::enter(&places, address(2)).is_none());
-        a.set_busy(false);
+        a.set(Use::Idle);
         assert!(Places::enter(&places, address(2)).is_some());
+    }
+
+    #[test]
+    fn a_slow_reader_makes_room_for_somebody_who_has_fewer() {
+        let places = Places::new(4);
+        let enter = |last| Places::enter(&places, address(last));
+        let held: Vec<_> = [66, 66, 66, 1].into_iter().map(|last| enter(last).unwrap()).collect();
+        held.iter().for_each(|place| place.set(Use::Sending));
+        assert!(enter(66).is_none(), "those who have most get no more");
+        let two = enter(2).unwrap();
+        two.set(Use::Sending);
+        assert_eq!(who(&places)[0].0, 2, "the oldest of three is gone");
+        assert!(enter(1).is_none(), "two are not more than one and the one that comes");
+        assert!(enter(3).is_some());
     }
 
     #[test]

@@ -18,7 +18,11 @@ use crate::{
     },
     publish::{self, NotAdmitted},
     rtmp::{Event, Fragment, Publish, PublishRefusal, Session},
-    shell::{engine::Engine, peer_log::Who, places::Place},
+    shell::{
+        engine::Engine,
+        peer_log::Who,
+        places::{Place, Use},
+    },
 };
 
 const SETUP_TIME: Duration = Duration::from_millis(RTMP_SETUP_MS_MAX);
@@ -313,7 +317,7 @@ impl Connection {
         match self.engine.publish(&asked.publish(), peer) {
             Ok((channel, id)) => {
                 self.session.accept_publish();
-                self.place.set_busy(true);
+                self.place.set(Use::Busy);
                 let encoder = asked.encoder.clone();
                 if log.takes(Who::Publisher, now) {
                     tracing::info!(%peer, channel = channel.borrow().name(), encoder, "publishing");
@@ -363,7 +367,7 @@ impl Connection {
     }
 
     async fn leave(mut self, end: End) {
-        self.place.set_busy(false);
+        self.place.set(Use::Idle);
         match self.publishing.take() {
             Some(publishing) => self.leave_channel(publishing, &end),
             None => self.tell_stranger(&end),

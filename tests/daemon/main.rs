@@ -29,6 +29,7 @@ mod cross_origin;
 mod cuts;
 mod encoders;
 mod flash;
+mod hostile;
 mod objects;
 mod player;
 mod publishers;

@@ -110,10 +110,16 @@ impl Daemon {
 
     /// Waits for a line of the log that has all of these in it, and returns it.
     pub(crate) fn logs(&self, words: &[&str]) -> String {
-        wait_for(&format!("{words:?} in the log"), SOON, || {
+        let start = Instant::now();
+        loop {
             let log = self.process.stderr();
-            log.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
-        })
+            let found = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            match found {
+                Some(line) => return line.to_owned(),
+                None => assert!(start.elapsed() < SOON, "{words:?} are not in the log:\n{log}"),
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Publishes the clip, in a loop, in real time, for `secs`, to `rtmp://127.0.0.1:RTMP_PORT/tail`.
