@@ -219,7 +219,7 @@ pub const SEGMENT_LATE_SLACK_MS: u64 = 2_000;
 /// Viewers of one channel that are told apart. One more is served and not counted.
 pub const AUDIENCE_MAX: usize = 64;
 
-/// Longest answer that `sluicegate status` reads, in bytes: sixty-four channels take a tenth. The rest is cut off.
+/// Longest answer that `sluicegate status` reads, in bytes: as many channels as there may be take half of it. The rest is cut off.
 pub const STATUS_BYTES_MAX: u64 = 4 << 20;
 
 /// How long the publish and play URLs are good for that the console shows, in seconds; never longer than the link that
@@ -398,7 +398,8 @@ const RTMP_SESSION_BYTES: u64 = 8 << 10;
 /// State of one HTTP connection that holds no request, in bytes.
 const HTTP_CONNECTION_BYTES: u64 = 2 << 10;
 
-/// State of one channel beside its ring's index: names, counters, its last ten publishers, one index page. In bytes.
+/// State of one channel beside its ring's index: names, counters, its last ten publishers, its viewers, one index page.
+/// In bytes.
 const CHANNEL_BYTES: u64 = 8 << 10;
 
 /// The catalogue in memory takes about twice its text: it is held as it is and as it will be, and as text.

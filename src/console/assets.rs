@@ -24,16 +24,18 @@ pub struct Asset {
     pub etag: String,
     /// `Cache-Control`.
     pub cache_control: &'static str,
-    /// Who may put it into a frame, as `Content-Security-Policy` has it.
-    pub frame_ancestors: &'static str,
+    /// `Content-Security-Policy`.
+    pub policy: &'static str,
 }
 
-/// `Content-Security-Policy` of every page, but for who may frame it.
-///
 /// The page talks to the gateway that it came from, and to nothing else. hls.js repackages segments in a worker that it
-/// makes from a blob, and hands the browser the result as one.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+/// makes from a blob, and hands the browser the result as one. Whoever likes may frame the player.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     media-src 'self' blob:; worker-src blob:; img-src data:; form-action 'self'; base-uri 'none'";
+
+/// The same, and nobody may frame it: what the console shows could be clicked on unknowingly.
+const UNFRAMED_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    media-src 'self' blob:; worker-src blob:; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Browsers ask each time whether it has changed.
 const ASK_AGAIN: &str = "no-cache";
@@ -41,14 +43,14 @@ const ASK_AGAIN: &str = "no-cache";
 #[cfg(feature = "pages")]
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The player page: whoever likes may frame it.
+/// The player page.
 pub fn player() -> Asset {
-    page(PLAYER, "*")
+    page(PLAYER, POLICY)
 }
 
-/// The console page. Nobody may frame it: what it shows could be clicked on unknowingly.
+/// The console page.
 pub fn console() -> Asset {
-    page(CONSOLE, "'none'")
+    page(CONSOLE, UNFRAMED_POLICY)
 }
 
 fn asset(content_type: &'static str, body: &'static [u8]) -> Asset {
@@ -58,7 +60,7 @@ fn asset(content_type: &'static str, body: &'static [u8]) -> Asset {
         body,
         etag: format!("\"{:08X}\"", crc32fast::hash(body)),
         cache_control: ASK_AGAIN,
-        frame_ancestors: "'none'",
+        policy: UNFRAMED_POLICY,
     }
 }
 
@@ -101,9 +103,9 @@ const CONSOLE: (&str, &OnceLock<Vec<u8>>) = {
 
 /// A page, with the addresses of what it is made of filled in.
 #[cfg(feature = "pages")]
-fn page((text, made): (&str, &'static OnceLock<Vec<u8>>), frame_ancestors: &'static str) -> Asset {
+fn page((text, made): (&str, &'static OnceLock<Vec<u8>>), policy: &'static str) -> Asset {
     let body = made.get_or_init(|| text.replace("{files}", &format!("/-/files/{}", tag())).into());
-    Asset { frame_ancestors, ..asset(HTML, body) }
+    Asset { policy, ..asset(HTML, body) }
 }
 
 /// The checksum of all files together.
@@ -144,8 +146,8 @@ const CONSOLE: &str = "This build has no console page. `sluicegate status`, /-/s
 
 /// Without the pages, a sentence where they would be.
 #[cfg(not(feature = "pages"))]
-fn page(text: &'static str, frame_ancestors: &'static str) -> Asset {
-    Asset { frame_ancestors, ..asset("text/plain; charset=utf-8", text.as_bytes()) }
+fn page(text: &'static str, policy: &'static str) -> Asset {
+    Asset { policy, ..asset("text/plain; charset=utf-8", text.as_bytes()) }
 }
 
 /// Without the pages there is none.

@@ -128,13 +128,11 @@ fn page(request: &Request<'_>, status: u16, asset: &Asset) -> Response {
     } else {
         (status, Body::Static(asset.body))
     };
-    let policy =
-        format!("{}; frame-ancestors {}", assets::CONTENT_SECURITY_POLICY, asset.frame_ancestors);
     let mut response = Response::new(status, body)
         .with("Content-Type", asset.content_type)
         .with("Cache-Control", asset.cache_control)
         .with("ETag", &asset.etag)
-        .with("Content-Security-Policy", policy)
+        .with("Content-Security-Policy", asset.policy)
         .with("X-Content-Type-Options", "nosniff")
         .with("Referrer-Policy", "same-origin");
     if let Some(encoding) = asset.content_encoding {

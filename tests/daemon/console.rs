@@ -114,6 +114,29 @@ fn the_console_says_why_it_is_empty() {
 }
 
 #[test]
+fn what_the_pages_are_made_of_is_fetched_once() {
+    let daemon = Daemon::start(CAMS);
+    for page in ["/-/play", "/-/"] {
+        let reply = get(daemon.http, page);
+        assert_eq!((reply.status, reply.header("cache-control")), (200, "no-cache"), "{page}");
+        let again = |etag: &str| {
+            Connection::open(daemon.http).request("GET", page, &[("If-None-Match", etag)]).status
+        };
+        assert_eq!((again(reply.header("etag")), again("\"0\"")), (304, 200), "{page}");
+        let files = reply.text().split('"').filter(|quoted| quoted.starts_with("/-/files/"));
+        let mut named = 0;
+        for file in files {
+            let reply = get(daemon.http, file);
+            assert_eq!(reply.status, 200, "{file}");
+            assert_eq!(reply.header("cache-control"), "public, max-age=31536000, immutable");
+            assert!(!reply.header("etag").is_empty() && !reply.body.is_empty(), "{file}");
+            named += 1;
+        }
+        assert!(named >= 4, "{page} names {named} files");
+    }
+}
+
+#[test]
 fn nobody_is_kept_out_of_the_pages() {
     let axe =
         concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/node_modules/axe-core/axe.min.js");
