@@ -136,7 +136,19 @@ pub const WRITE_BUFFERS_PER_PUBLISHER: usize = 2;
 pub const WRITE_BUFFERS_SHARED: usize = 1;
 
 /// Bytes read from a publisher at once: with the packets around them they fit one write buffer.
-pub const PUBLISHER_READ_BYTES: usize = WRITE_BYTES / 2;
+pub const PUBLISHER_READ_BYTES: usize = WRITE_BYTES / 4 * 3;
+
+/// What a publisher's socket gathers before it is read, in milliseconds of its recent rate, up to
+/// [`READ_LOW_BYTES_MAX`].
+///
+/// A key frame is more than that, so a segment is cut when its first bytes arrive.
+pub const READ_PACE_MS: usize = 80;
+
+/// The most that it gathers, in bytes. Frames come as a whole, so there is more when it is read; that fits one read.
+pub const READ_LOW_BYTES_MAX: usize = WRITE_BYTES / 2;
+
+/// How long the rest of a frame may stay in a publisher's socket because it is less than that, in milliseconds.
+pub const READ_TAIL_MS_MAX: u64 = 150;
 
 /// Buffers that one such read may need: the one that it fills up is there; a segment that is cut in the middle of it
 /// takes another for each side of the cut.

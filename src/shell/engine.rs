@@ -42,6 +42,7 @@ use crate::{
         memory,
         peer_log::PeerLog,
         places::{Place, Places},
+        returned::Returned,
         ring_file,
         seats::{Seat, Seats},
     },
@@ -89,8 +90,9 @@ pub(super) struct Engine {
     text_bytes: Rc<Seats>,
     /// A ring is open, or cannot be.
     pub(super) ring_opened: Notify,
-    /// A write buffer is free again.
-    pub(super) buffer_freed: Notify,
+    /// A write buffer is free again that somebody waited for.
+    buffer_returned: Notify,
+    returned: Arc<Returned>,
     /// Segments were retired: who sends one looks whether it is still there.
     pub(super) retired: Notify,
     /// A publisher lost its channel: all look whether it was them.
@@ -120,6 +122,7 @@ impl Engine {
             files: RefCell::default(),
             last_id: Cell::new(0),
             pool: RefCell::new(BufferPool::new(write_buffers(publishers))),
+            returned: flash.returned(),
             flash: RefCell::new(Some(flash)),
             loads: RefCell::default(),
             is_clock_set: Cell::new(true),
@@ -132,7 +135,7 @@ impl Engine {
             bodies: Seats::new(HTTP_BODIES_HELD_MAX),
             text_bytes: Seats::new(HTTP_TEXT_BYTES_HELD_MAX),
             ring_opened: Notify::new(),
-            buffer_freed: Notify::new(),
+            buffer_returned: Notify::new(),
             retired: Notify::new(),
             cut: Notify::new(),
             file_config: RefCell::new(file_config),
@@ -182,7 +185,26 @@ impl Engine {
 
     /// Whether there are buffers for what one read from a publisher may bring.
     pub(super) fn has_buffers(&self) -> bool {
-        self.pool.borrow().left() >= WRITE_BUFFERS_PER_READ
+        let is_enough = |pool: &BufferPool| pool.left() >= WRITE_BUFFERS_PER_READ;
+        let mut pool = self.pool();
+        if !is_enough(&pool) {
+            self.returned.fetch(&mut pool);
+        }
+        is_enough(&pool)
+    }
+
+    /// Waits until there are.
+    ///
+    /// Cancel-safe: nothing is held.
+    pub(super) async fn buffers(&self) {
+        while !self.has_buffers() {
+            self.returned.expect();
+            // One that came back before that told nobody.
+            if self.has_buffers() {
+                return;
+            }
+            self.buffer_returned.notified().await;
+        }
     }
 
     /// A place for one more HTTP connection.
@@ -309,7 +331,11 @@ impl Engine {
         }
         for job in channel.take_jobs() {
             let job = match job {
-                Job::Write(write) => FlashJob::Write(RingId(id), write),
+                Job::Write(write) => {
+                    let bytes = write.buffer.filled().len() as u64;
+                    channel.flash_mut().counts_mut().written_bytes += bytes;
+                    FlashJob::Write(RingId(id), write)
+                }
                 Job::Seal(seal) => FlashJob::Seal(RingId(id), seal),
             };
             // Buffers and seals in flight are bounded by themselves, far below what the queue holds.
@@ -404,14 +430,7 @@ impl Engine {
         let now = self.now();
         let channel = |id: RingId| self.channels.borrow().by_id(id.0).cloned();
         match event {
-            Event::Written { id, buffer } => {
-                if let Some(channel) = channel(id) {
-                    let mut channel = channel.borrow_mut();
-                    channel.flash_mut().counts_mut().written_bytes += buffer.filled().len() as u64;
-                }
-                self.pool().give(buffer);
-                self.buffer_freed.notify_waiters();
-            }
+            Event::BufferReturned => self.buffer_returned.notify_waiters(),
             Event::Sealed { id, sequence, took_ms } => {
                 if let Some(channel) = channel(id) {
                     if channel.borrow_mut().sealed(sequence, took_ms, now) {
@@ -543,6 +562,7 @@ impl Engine {
             .iter()
             .filter(|channel| channel.borrow().session().is_some())
             .count();
+        self.returned.fetch(&mut self.pool());
         self.pool().allow(write_buffers(publishers));
         self.reopen_failed_rings();
         self.peer_log.tell_left_out(self.now().mono);

@@ -29,6 +29,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     clock::Clock,
+    returned::Returned,
     ring_file::{self, NewRing, OpenError, RingFile},
 };
 use crate::{
@@ -36,7 +37,6 @@ use crate::{
     limits::{FLASH_JOBS_MAX, FLASH_LOADS_MAX, FLASH_STEP_BYTES, WRITE_BYTES},
     store::{
         Record, Seal, Write,
-        buffer::Buffer,
         geometry::{Geometry, Layout},
         layout::Superblock,
         recovery::{BodyCheck, BodyError},
@@ -55,7 +55,8 @@ pub struct RingId(pub u32);
 pub enum Job {
     /// Open a ring, and make it first where there is none. Answer: [`Event::Opened`] or [`Event::OpenFailed`].
     Open(Box<Open>),
-    /// Write bytes of the open segment. Answer: [`Event::Written`].
+    /// Write bytes of the open segment. The buffer comes back through [`Returned`], whether it was written or not; if
+    /// not, [`Event::Failed`] says so.
     Write(RingId, Write),
     /// Put a segment into the index and sync it. Answer: [`Event::Sealed`] or [`Event::Failed`], or none to a seal
     /// from before a failure.
@@ -121,13 +122,8 @@ pub enum Event {
         /// Why.
         error: OpenError,
     },
-    /// A buffer comes back, whether it was written or not; if not, [`Event::Failed`] says so.
-    Written {
-        /// Which ring's.
-        id: RingId,
-        /// To be given back to the pool.
-        buffer: Buffer,
-    },
+    /// A buffer has come back that somebody waited for.
+    BufferReturned,
     /// A segment may be listed: [`Ring::sealed`].
     Sealed {
         /// Which ring's.
@@ -194,6 +190,7 @@ pub struct FlashThread {
     jobs: mpsc::Sender<Job>,
     /// How many jobs in the queue are neither writes nor seals.
     waiting: Arc<AtomicUsize>,
+    returned: Arc<Returned>,
     thread: JoinHandle<()>,
 }
 
@@ -202,17 +199,24 @@ impl FlashThread {
     pub fn start(clock: Clock, events: UnboundedSender<Event>) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
+        let returned = Arc::new(Returned::default());
         let worker = Worker {
             waiting: Arc::clone(&waiting),
             clock,
             events,
+            returned: Arc::clone(&returned),
             rings: BTreeMap::new(),
             tasks: VecDeque::with_capacity(FLASH_LOADS_MAX),
             scratch: vec![0; WRITE_BYTES],
         };
         let thread =
             thread::Builder::new().name("flash".into()).spawn(move || worker.run(&queue))?;
-        Ok(Self { jobs, waiting, thread })
+        Ok(Self { jobs, waiting, returned, thread })
+    }
+
+    /// Where write buffers come back.
+    pub fn returned(&self) -> Arc<Returned> {
+        Arc::clone(&self.returned)
     }
 
     /// Hands a job over, and never waits. A job that comes back found the queue full; a write or a seal never does.
@@ -237,6 +241,7 @@ struct Worker {
     clock: Clock,
     waiting: Arc<AtomicUsize>,
     events: UnboundedSender<Event>,
+    returned: Arc<Returned>,
     rings: BTreeMap<RingId, RingWriter<RingFile>>,
     /// What is done a step at a time, in turn.
     tasks: VecDeque<Task>,
@@ -301,7 +306,9 @@ impl Worker {
             Job::Write(id, Write { epoch, position, buffer }) => {
                 let ring = self.rings.get_mut(&id);
                 let written = ring.map(|ring| ring.write(epoch, position, buffer.filled()));
-                self.tell(Event::Written { id, buffer });
+                if self.returned.put(buffer) {
+                    self.tell(Event::BufferReturned);
+                }
                 if let Some(Err(error)) = written {
                     self.tell(Event::Failed { id, error });
                 }
@@ -555,14 +562,12 @@ mod tests {
         };
         jobs.push(Job::Seal(ID, ring.seal(body, listing).unwrap()));
         jobs.into_iter().for_each(|job| flash.submit(job).unwrap());
-        loop {
-            match inbox.blocking_recv() {
-                Some(Event::Written { id: ID, buffer }) => pool.give(buffer),
-                Some(Event::Sealed { id: ID, sequence, .. }) => {
-                    return *ring.sealed(sequence).unwrap();
-                }
-                other => panic!("{other:?}"),
+        match inbox.blocking_recv() {
+            Some(Event::Sealed { id: ID, sequence, .. }) => {
+                flash.returned().fetch(pool);
+                *ring.sealed(sequence).unwrap()
             }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -717,11 +722,14 @@ mod tests {
     #[test]
     fn jobs_for_a_ring_that_is_not_open_give_their_buffers_back() {
         let (flash, mut inbox) = start();
+        let returned = flash.returned();
         let mut pool = pool();
         let buffer = pool.take().unwrap();
         flash.submit(Job::Write(ID, Write { epoch: 0, position: 0, buffer })).unwrap();
-        assert!(matches!(inbox.blocking_recv(), Some(Event::Written { id: ID, .. })));
         flash.stop();
+        assert!(inbox.blocking_recv().is_none(), "nobody waited for it");
+        returned.fetch(&mut pool);
+        assert_eq!(pool.lent(), 0);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use tokio::{
 use crate::{
     channel::{SharedChannel, ingest::VideoFragment, live::PublisherId},
     limits::{
-        FLASH_WAIT_MS_MAX, PUBLISHER_READ_BYTES, RTMP_IDLE_MS_MAX, RTMP_LINGER_MS_MAX,
-        RTMP_SETUP_MS_MAX, TURN_BYTES_MAX,
+        FLASH_WAIT_MS_MAX, PUBLISHER_READ_BYTES, READ_TAIL_MS_MAX, RTMP_IDLE_MS_MAX,
+        RTMP_LINGER_MS_MAX, RTMP_SETUP_MS_MAX, TURN_BYTES_MAX,
     },
     publish::{self, NotAdmitted},
     rtmp::{Event, Fragment, Publish, PublishRefusal, Session},
@@ -22,12 +22,14 @@ use crate::{
         engine::Engine,
         peer_log::Who,
         places::{Place, Use},
+        read_pace::{ReadPace, read_now},
     },
 };
 
 const SETUP_TIME: Duration = Duration::from_millis(RTMP_SETUP_MS_MAX);
 const IDLE_TIME: Duration = Duration::from_millis(RTMP_IDLE_MS_MAX);
 const FLASH_WAIT_TIME: Duration = Duration::from_millis(FLASH_WAIT_MS_MAX);
+const TAIL_TIME: Duration = Duration::from_millis(READ_TAIL_MS_MAX);
 const LINGER_TIME: Duration = Duration::from_millis(RTMP_LINGER_MS_MAX);
 
 /// Serves `stream`, of which `early` has been read already, until it ends.
@@ -101,10 +103,19 @@ impl Asked {
 struct Publishing {
     channel: SharedChannel,
     id: PublisherId,
+    pace: ReadPace,
     /// What the encoder calls itself: in its metadata, or else when it connected.
     encoder: String,
     /// The log says what is being recorded.
     is_told: bool,
+}
+
+/// What a turn left in the socket.
+enum Turn {
+    /// Nothing.
+    Drained,
+    /// There may be more.
+    More,
 }
 
 /// Why a connection is over.
@@ -167,11 +178,10 @@ impl Connection {
                     () = self.place.lost() => return End::Displaced,
                 },
                 // Counted from the last byte: others that ask for the channel wake this one too.
+                Some(_) if self.heard.elapsed() >= IDLE_TIME => return End::Silent,
                 Some(_) => tokio::select! {
-                    readable = timeout_at(self.heard + IDLE_TIME, self.stream.readable()) => match readable {
-                        Ok(readable) => readable,
-                        Err(_) => return End::Silent,
-                    },
+                    // What stays below the socket's low-water mark is fetched when its time has passed.
+                    readable = timeout(TAIL_TIME, self.stream.readable()) => readable.unwrap_or(Ok(())),
                     // Somebody lost a channel. If it was this one, the bytes that come now are not taken.
                     () = self.engine.cut.notified() => Ok(()),
                 },
@@ -183,11 +193,12 @@ impl Connection {
                 return error.into();
             }
             self.wait_for_buffers().await;
-            if let Err(end) = self.turn() {
-                return end;
+            match self.turn() {
+                Err(end) => return end,
+                Ok(Turn::Drained) => {}
+                // The others have their turn, even if this one never stops sending.
+                Ok(Turn::More) => tokio::task::yield_now().await,
             }
-            // The others have their turn, even if this one never stops sending.
-            tokio::task::yield_now().await;
         }
     }
 
@@ -197,40 +208,45 @@ impl Connection {
             self.is_losing = false;
             return;
         }
-        let freed = async {
-            while !self.engine.has_buffers() {
-                self.engine.buffer_freed.notified().await;
-            }
-        };
-        if !self.is_losing && timeout(FLASH_WAIT_TIME, freed).await.is_err() {
+        if !self.is_losing && timeout(FLASH_WAIT_TIME, self.engine.buffers()).await.is_err() {
             tracing::warn!(peer = %self.peer, "the flash is too slow: a segment is lost");
             self.is_losing = true;
         }
     }
 
     /// Takes what has arrived, up to a turn's worth. Does not wait.
-    fn turn(&mut self) -> Result<(), End> {
+    fn turn(&mut self) -> Result<Turn, End> {
         let engine = Rc::clone(&self.engine);
         let mut scratch = engine.scratch();
         let mut taken = 0;
+        let mut turn = Turn::More;
         while taken < TURN_BYTES_MAX {
-            match self.stream.try_read(scratch.get_mut(..PUBLISHER_READ_BYTES).unwrap_or_default())
-            {
-                Ok(0) => return Err(End::Closed),
-                Ok(read) => {
+            let room = scratch.get_mut(..PUBLISHER_READ_BYTES).unwrap_or_default();
+            match read_now(&mut self.stream, room)? {
+                None => {
+                    turn = Turn::Drained;
+                    break;
+                }
+                Some(0) => return Err(End::Closed),
+                Some(read) => {
                     self.heard = Instant::now();
                     self.take(scratch.get(..read).unwrap_or_default())?;
                     taken += read;
                     // A short read has emptied the socket: asking again would only cost a call.
-                    if read < PUBLISHER_READ_BYTES || !engine.has_buffers() {
+                    if read < PUBLISHER_READ_BYTES {
+                        turn = Turn::Drained;
+                        break;
+                    }
+                    if !engine.has_buffers() {
                         break;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        if let Some(publishing) = &mut self.publishing {
+            publishing.pace.note(taken, &self.stream)?;
+        }
+        Ok(turn)
     }
 
     /// Feeds bytes to the session and carries out what it says.
@@ -291,7 +307,7 @@ impl Connection {
 
     /// Logs what there is to say of the stream: once what it is, and each trouble with it once.
     fn tell(&mut self) {
-        let Some(Publishing { channel, id: _, encoder, is_told }) = &mut self.publishing else {
+        let Some(Publishing { channel, encoder, is_told, .. }) = &mut self.publishing else {
             return;
         };
         let (peer, now) = (self.peer, self.engine.now().mono);
@@ -322,7 +338,8 @@ impl Connection {
                 if log.takes(Who::Publisher, now) {
                     tracing::info!(%peer, channel = channel.borrow().name(), encoder, "publishing");
                 }
-                self.publishing = Some(Publishing { channel, id, encoder, is_told: false });
+                let pace = ReadPace::new();
+                self.publishing = Some(Publishing { channel, id, pace, encoder, is_told: false });
             }
             Err(NotAdmitted::NotYet) => return,
             Err(NotAdmitted::Refused(refused)) => {
