@@ -25,7 +25,7 @@
 //! | [`hls`] | access units into TS packets; records into playlists | media, store |
 //! | [`access`] | who asks for what into a grant or a refusal | config, query |
 //! | [`channel`] | one LiveChannel: media → hls → store, and its window | all of the above but access |
-//! | [`http`], [`console`] | heads, objects and errors as HTTP and OSS have them; the daemon's own pages | all of the above |
+//! | [`http`], [`console`] | heads, objects and errors as HTTP and OSS have them; what the daemon tells of itself, and its pages | all of the above |
 //! | [`api`] | OSS's calls into answers and into changes of the catalogue | all of the above but console |
 //! | [`respond`], [`publish`] | a request into a response; a publish command into a channel | all of the above |
 //! | [`shell`] | sockets, files, threads, signals, the clock | everything |

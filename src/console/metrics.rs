@@ -6,10 +6,7 @@ use std::fmt::{Display, Write as _};
 
 use crate::{
     channel::flash::Latency,
-    console::{
-        Status, Vitals,
-        status::{ChannelStatus, refusals},
-    },
+    console::{ChannelStatus, Status, Vitals, status::refusals},
 };
 
 /// `Content-Type` of the text.

@@ -11,13 +11,16 @@
 //! [`Status`] cannot be taken without the gate's [`ConsoleGrant`](crate::access::ConsoleGrant).
 
 pub mod assets;
+mod channel_status;
 mod health;
+mod hint;
 pub mod metrics;
 mod status;
 mod table;
 mod timeline;
 mod vitals;
 
+pub use channel_status::ChannelStatus;
 pub use health::Health;
 pub use status::{Status, View};
 pub use table::table;

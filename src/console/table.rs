@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     config::size::Size,
-    console::{Status, status::ChannelStatus},
+    console::{ChannelStatus, Status},
 };
 
 const HEADINGS: [&str; 10] = [
