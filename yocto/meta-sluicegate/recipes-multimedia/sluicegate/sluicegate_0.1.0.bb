@@ -30,6 +30,9 @@ USERADD_PARAM:${PN} = "--system --user-group --no-create-home --home-dir ${local
 
 do_install:append() {
     install -d ${D}${systemd_system_unitdir} ${D}${sysconfdir}/sluicegate ${D}${docdir}/sluicegate
+    # Keys are for root and the service alone.
+    chown root:sluicegate ${D}${sysconfdir}/sluicegate
+    chmod 0750 ${D}${sysconfdir}/sluicegate
     install -m 0644 ${S}/systemd/*.service ${S}/systemd/*.socket ${D}${systemd_system_unitdir}
     install -m 0644 ${UNPACKDIR}/sluicegate.toml ${D}${sysconfdir}/sluicegate/sluicegate.toml
     install -m 0644 ${S}/board/sluicegate.example.toml ${D}${docdir}/sluicegate/sluicegate.example.toml
