@@ -83,6 +83,7 @@ async fn attend(engine: &Rc<Engine>, notify: &Notify, file: Option<PathBuf>) -> 
     let mut tick = interval(Duration::from_millis(TICK_MS));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watchdog = interval(notify.watchdog.unwrap_or(Duration::from_secs(3600)));
+    watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
