@@ -10,7 +10,7 @@ LIC_FILES_CHKSUM = "file://LICENSE-MIT;md5=f70840c050aba7f808bad89526071b7a \
 # Another configuration: a bbappend that puts its own sluicegate.toml first in FILESEXTRAPATHS.
 SRC_URI = "git://github.com/sluicegate/sluicegate.git;protocol=https;branch=main;destsuffix=${BP} \
            file://sluicegate.toml"
-SRCREV = "e2b163ad9b718e8e76f1b0992c8096537532f723"
+SRCREV = "f9179d092fee5965fecdef345ae240778417c06b"
 CVE_PRODUCT = "sluicegate"
 
 require ${BPN}-crates.inc
