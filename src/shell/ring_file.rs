@@ -221,7 +221,11 @@ impl NewRing {
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => sync_folder(path),
+        _ => match sync_folder(path) {
+            // Nor is there a folder.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced,
+        },
     }
 }
 

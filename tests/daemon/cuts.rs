@@ -5,7 +5,16 @@
 
 use std::{env, fmt::Write as _};
 
-use super::{card::Card, sectors::Rng, *};
+use sluicegate::{
+    shell::ring_file::{self, NewRing},
+    store::{geometry::Geometry, layout::Superblock},
+};
+
+use super::{
+    card::{Card, Found},
+    sectors::Rng,
+    *,
+};
 
 /// A camera at eight times its speed: more cuts an hour, and of the same kind.
 fn hurried_camera(daemon: &Daemon) -> Watched {
@@ -186,4 +195,68 @@ fn a_power_cut_loses_nothing_that_was_listed() {
 fn a_power_cut_of_a_relaxed_store_loses_the_last_seconds_and_repeats_no_number_and_no_name() {
     power_cuts("relaxed", 512);
     power_cuts("relaxed", 4096);
+}
+
+/// The catalogue and the rings' files as they come and go: whenever the power goes, each of them is whole, the one before or the one after.
+#[test]
+fn every_cut_leaves_the_catalogue_and_each_ring_whole_or_as_they_were() {
+    let geometry = Geometry::new(2 << 20, 1, 4096).unwrap();
+    let superblock = Superblock::new(geometry.layout, "cams/door").unwrap();
+    let formatted: Vec<u8> = superblock.encode().into();
+    let seed = number("SLUICEGATE_SEED", 1);
+    let mut cuts = 0;
+    for seed in seed..seed + number("SLUICEGATE_KILLS", 12) {
+        let mut rng = Rng(seed);
+        let card = Card::new(seed, if rng.one_in(2) { 512 } else { 4096 });
+        card.set_reserving(rng.one_in(2));
+        let (catalogue, ring) =
+            (card.path().join("store/catalogue"), card.path().join("store/cams/door.ring"));
+        ring_file::replace(&catalogue, "0").unwrap();
+        let (mut text, mut is_made) = (String::from("0"), false);
+        card.take_cuts();
+        for step in 1..20 {
+            let (before, was_made) = (text.clone(), is_made);
+            match rng.below(3) {
+                0 => {
+                    text = format!("{step} ").repeat(rng.below(4000) as usize);
+                    ring_file::replace(&catalogue, &text).unwrap();
+                }
+                1 if !is_made => {
+                    let mut new = NewRing::begin(&ring, superblock.clone()).unwrap();
+                    while new.done_bytes() < new.total_bytes() && new.step().unwrap() {}
+                    drop(new.finish().unwrap());
+                    is_made = true;
+                }
+                _ => {
+                    ring_file::remove(&ring).unwrap();
+                    is_made = false;
+                }
+            }
+            let mut left = card.take_cuts();
+            cuts += left.len();
+            let what = format!("SLUICEGATE_SEED={seed}, step {step}");
+            let check = |found: &Found, catalogues: &[&String], may_be: [bool; 2]| {
+                let kept = &found["catalogue"];
+                assert!(
+                    catalogues.iter().any(|text| text.as_bytes() == kept),
+                    "{what}: {} bytes",
+                    kept.len()
+                );
+                let kept = found.get("door.ring");
+                assert!(may_be.contains(&kept.is_some()), "{what}: the ring is there or not");
+                assert!(
+                    kept.is_none_or(|bytes| bytes.starts_with(&formatted)
+                        && bytes[4096..].starts_with(&formatted)
+                        && bytes[8192..].iter().all(|byte| *byte == 0)
+                        && bytes.len() as u64 == geometry.layout.file_bytes),
+                    "{what}: half a ring"
+                );
+            };
+            // The last one was taken when all was done: what was asked for is there for good.
+            check(&left.pop().unwrap(), &[&text], [is_made; 2]);
+            left.iter().for_each(|found| check(found, &[&before, &text], [was_made, is_made]));
+        }
+    }
+    println!("{cuts} cuts of names");
+    assert!(cuts > 300);
 }

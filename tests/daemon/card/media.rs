@@ -26,6 +26,9 @@ pub(super) struct Media {
     durable_names: Names,
     /// Changes to names that are not synced, with the folder that they were made in.
     pending: Vec<(u64, Change)>,
+    /// What would be found if the power went: taken before and after each change and each sync.
+    pub(super) cuts: Vec<Found>,
+    pub(super) takes_cuts: bool,
     pub(super) faults: Vec<Fault>,
     pub(super) is_read_only: bool,
     pub(super) is_off: bool,
@@ -34,6 +37,9 @@ pub(super) struct Media {
     /// What files may take although there is more room: a quota.
     pub(super) quota_bytes: u64,
 }
+
+/// Names of files, without their folders, and what is in them.
+pub(crate) type Found = BTreeMap<String, Vec<u8>>;
 
 #[derive(Clone)]
 enum Change {
@@ -67,6 +73,8 @@ impl Media {
             names: Names::new(),
             durable_names: Names::new(),
             pending: Vec::new(),
+            cuts: Vec::new(),
+            takes_cuts: false,
             faults: Vec::new(),
             is_read_only: false,
             is_off: false,
@@ -150,6 +158,7 @@ impl Media {
     fn change(&mut self, folder: u64, change: Change) {
         change.apply(&mut self.names);
         self.pending.push((folder, change));
+        self.maybe_cut();
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
@@ -164,6 +173,7 @@ impl Media {
             return Err(Errno::ENOSPC);
         }
         file.resize(bytes as usize);
+        self.maybe_cut();
         Ok(())
     }
 
@@ -179,11 +189,13 @@ impl Media {
             self.resize(inode, end)?;
         }
         self.files.get_mut(&inode).ok_or(Errno::EISDIR)?.write(at as usize, bytes);
+        self.maybe_cut();
         Ok(())
     }
 
     /// Puts a file's bytes, or a folder's names, on flash.
     pub(super) fn sync(&mut self, inode: u64) {
+        self.maybe_cut();
         if let Some(file) = self.files.get_mut(&inode) {
             file.sync();
         } else {
@@ -206,15 +218,37 @@ impl Media {
 
     pub(super) fn pull(&mut self) {
         self.is_off = true;
+        self.names = self.names_after_a_cut();
+        self.durable_names.clone_from(&self.names);
+        self.pending.clear();
         for file in self.files.values_mut() {
             file.lose_power(&mut self.rng);
         }
-        let kept = self.rng.below(self.pending.len() as u64 + 1) as usize;
-        self.pending
-            .drain(..)
-            .take(kept)
-            .for_each(|(_, change)| change.apply(&mut self.durable_names));
-        self.names.clone_from(&self.durable_names);
+    }
+
+    /// Of each folder's changes the first few are on flash.
+    fn names_after_a_cut(&mut self) -> Names {
+        let mut names = self.durable_names.clone();
+        for folder in self.folders.clone() {
+            let here = self.pending.iter().filter(|(of, _)| *of == folder);
+            let kept = self.rng.below(here.clone().count() as u64 + 1) as usize;
+            here.take(kept).for_each(|(_, change)| change.apply(&mut names));
+        }
+        names
+    }
+
+    pub(super) fn maybe_cut(&mut self) {
+        if self.takes_cuts {
+            let names = self.names_after_a_cut();
+            let mut found = Found::new();
+            for ((_, name), inode) in &names {
+                if let Some(file) = self.files.get(inode) {
+                    let name = name.to_string_lossy().into_owned();
+                    found.insert(name, file.cut(&mut self.rng));
+                }
+            }
+            self.cuts.push(found);
+        }
     }
 
     pub(super) fn wipe(&mut self) {

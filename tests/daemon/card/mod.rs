@@ -17,6 +17,8 @@ use fuser::{BackgroundSession, Config, Errno, MountOption};
 use super::common::Folder;
 use media::Media;
 
+pub(crate) use media::Found;
+
 /// A mounted card.
 pub(crate) struct Card {
     media: Arc<Mutex<Media>>,
@@ -99,6 +101,14 @@ impl Card {
     /// The power goes: whatever was not synced is lost, torn or there, and nothing can be read or written any more.
     pub(crate) fn pull(&self) {
         self.media().pull();
+    }
+
+    /// What cuts would have left since this was asked last: one at each step. They are taken from the first call on.
+    pub(crate) fn take_cuts(&self) -> Vec<Found> {
+        let mut media = self.media();
+        media.takes_cuts = true;
+        media.maybe_cut();
+        std::mem::take(&mut media.cuts)
     }
 
     /// The power is back.
