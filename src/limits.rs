@@ -175,8 +175,8 @@ pub const SEGMENT_BYTES_MAX: u64 = 32 << 20;
 /// Smallest bound that a ring may put on its segments, in bytes. A ring too small for that is refused.
 pub const SEGMENT_BYTES_MIN: u64 = 512 << 10;
 
-/// Bytes ahead of a new segment's room that are given up before they are overwritten, so that what
-/// a cut-off viewer's socket still held is gone by then.
+/// Bytes ahead of a new segment's room that are given up before they are overwritten: who is reading there has been cut off for a
+/// while when the first write comes.
 pub const GUARD_BYTES: u64 = 256 << 10;
 
 /// Size of a segment for which a ring's index has room, in bytes: at smaller ones the index is full before the ring is.
@@ -289,7 +289,13 @@ pub const LINGER_READS_MAX: usize = 16;
 pub const PLAYLIST_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of a segment handed to the kernel at a time, so that the lease is looked at in between.
-pub const SEND_SLICE_BYTES: usize = 256 << 10;
+pub const SEND_SLICE_BYTES: usize = SCRATCH_BYTES;
+
+/// What the kernel may hold for one viewer that reads slowly, in bytes; Linux doubles it for its own needs, and has a bound of its own.
+///
+/// Left alone it holds up to 4 MiB each, which hundreds of viewers would take from the cameras. This much still carries
+/// 20 Mbit/s over 100 ms of way.
+pub const HTTP_SEND_BUFFER_BYTES: usize = 256 << 10;
 
 // ---- The shell ----
 

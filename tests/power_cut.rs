@@ -276,6 +276,10 @@ impl Model {
             self.was_relaxed || ring.records().len() == ring.history().len(),
             "{when}: a hole, though every listed segment was synced"
         );
+        for (record, next) in ring.history().zip(ring.history().skip(1)) {
+            let mut between = self.listed.range(record.sequence + 1..next.sequence);
+            assert!(between.next().is_none(), "{when}: a hole between {record:?} and {next:?}");
+        }
         let layout = ring.geometry().layout;
         for record in self.promised.values() {
             let has_room = record.position + layout.data_bytes() >= front

@@ -1,14 +1,14 @@
 //! One HTTP connection: socket ↔ [`respond`](crate::respond).
 //!
 //! An idle connection owns no buffer: it reads into one that all share, and only a request that arrives in pieces is
-//! kept. A body is read only of a call that takes one and was let in. Segments go from the page cache to the socket by `sendfile`, slice by slice under a lease: when the
-//! ring gives the segment up, the connection is reset, so that nobody gets other bytes for it. Every wait has a deadline.
+//! kept. A body is read only of a call that takes one and was let in. Segments go from the page cache to the socket slice by slice, under a lease:
+//! when the ring gives the segment up, the connection is reset, so that nobody gets other bytes for it. They are copied, because `sendfile` is not:
+//! a socket whose reader is slow would hold pages of the ring's file until they are others. Every wait has a deadline.
 
-use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{fs::File, io, net::SocketAddr, os::unix::fs::FileExt, rc::Rc, time::Duration};
 
-use rustix::{fs::sendfile, net::sockopt::set_socket_linger};
+use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
 use tokio::{
-    io::Interest,
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
@@ -23,7 +23,8 @@ use crate::{
     },
     limits::{
         HTTP_BODY_MS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX,
-        HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, LINGER_READS_MAX, SEND_SLICE_BYTES,
+        HTTP_LINGER_MS_MAX, HTTP_SEND_BUFFER_BYTES, HTTP_STALL_MS_MAX, LINGER_READS_MAX,
+        SEND_SLICE_BYTES,
     },
     respond::{Change, Reply},
     shell::{
@@ -57,6 +58,8 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
         let _ = timeout(Duration::from_secs(1), send(&stream, &engine, response, false)).await;
         return;
     };
+    // Where it cannot be set, the system's own bound holds.
+    let _ = set_socket_send_buffer_size(&stream, HTTP_SEND_BUFFER_BYTES);
     let local = stream.local_addr().map_or(peer, |local| local).ip();
     let origin = Origin { peer: peer.ip(), local };
     let (unread, awaited_bytes, held) = (Vec::new(), None, None);
@@ -372,11 +375,7 @@ async fn send_segment(
                 "the viewer was too slow: the ring needed the segment's room",
             ));
         };
-        let mut offset = offset;
-        let bytes = usize::try_from(bytes).unwrap_or(SEND_SLICE_BYTES);
-        let sent = stream
-            .try_io(Interest::WRITABLE, || Ok(sendfile(stream, &*file, Some(&mut offset), bytes)?));
-        match sent {
+        match send_slice(stream, engine, &file, offset, bytes) {
             Ok(0) => {
                 reset(stream);
                 return Err(io::Error::other("the ring file is shorter than it was"));
@@ -400,7 +399,21 @@ async fn send_segment(
     Ok(())
 }
 
-/// Makes closing the connection drop what its socket still holds: those pages are about to be overwritten.
+/// Sends what the socket takes of a piece of the file. Does not wait.
+fn send_slice(
+    stream: &TcpStream,
+    engine: &Engine,
+    file: &File,
+    offset: u64,
+    bytes: u64,
+) -> io::Result<usize> {
+    let mut scratch = engine.scratch();
+    let bytes = usize::try_from(bytes).unwrap_or(SEND_SLICE_BYTES).min(scratch.len());
+    let read = file.read_at(scratch.get_mut(..bytes).unwrap_or_default(), offset)?;
+    stream.try_write(scratch.get(..read).unwrap_or_default())
+}
+
+/// Makes closing the connection drop what its socket still holds: the rest of it would not come.
 fn reset(stream: &TcpStream) {
     let _ = set_socket_linger(stream, Some(Duration::ZERO));
 }

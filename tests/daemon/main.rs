@@ -38,6 +38,7 @@ mod restarts;
 #[path = "../common/sectors.rs"]
 mod sectors;
 mod service;
+mod slow_readers;
 mod status;
 mod streams;
 
