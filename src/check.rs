@@ -18,13 +18,11 @@ use crate::config::{
 /// Bit rates for which the report says how much video a ring keeps, in Mbit/s: 480p, 720p, 1080p, 4K.
 const MBIT_PER_SEC: [u64; 4] = [1, 2, 4, 8];
 
-/// The bit rate of the camera by which wear is reckoned, in Mbit/s.
-const WEAR_MBIT_PER_SEC: u64 = 4;
-
-/// Bytes that may be written to the card by which wear is reckoned, in TB of 10^12 bytes.
+/// Cards by which wear is reckoned: bytes that may be written to them, in TB of 10^12 bytes, and their size in GB.
 ///
-/// An assumption: makers of 32 GB cards for video state 2,500 hours at 26 Mbit/s, which are 29 TB. Ordinary cards state nothing.
-const CARD_TERABYTES: u64 = 30;
+/// Makers of cards for video state 2,500 hours at 26 Mbit/s for 32 GB and 10,000 for 128 GB, which are 29 and 117 TB. Ordinary cards state
+/// nothing.
+const CARDS: [(u64, u64); 2] = [(29, 32), (117, 128)];
 
 const SECS_PER_DAY: u64 = 86_400;
 
@@ -143,19 +141,33 @@ impl Report<'_> {
         let channels: u64 =
             self.config.ring_plans().filter(enabled).map(|plan| u64::from(plan.count)).sum();
         let cameras = channels.min(self.config.limits.publishers.into());
-        let bytes_per_day = bytes_per_sec(WEAR_MBIT_PER_SEC) * SECS_PER_DAY;
-        writeln!(f, "\nWear of the card:")?;
+        let bytes_per_day =
+            |mbit_per_sec| bytes_per_sec(mbit_per_sec) * SECS_PER_DAY * cameras.max(1);
         writeln!(
             f,
-            "  A camera of {WEAR_MBIT_PER_SEC} Mbit/s that streams all day writes {} GB a day.",
-            (bytes_per_day + 500_000_000) / 1_000_000_000
+            "\nWear of the card, with {} {} streaming all day, each of:",
+            cameras.max(1),
+            if cameras <= 1 { "camera" } else { "cameras" }
         )?;
-        if cameras > 0 {
+        write!(f, "  {:>10}", "")?;
+        for mbit_per_sec in MBIT_PER_SEC {
+            write!(f, "  {:>10}", format!("{mbit_per_sec} Mbit/s"))?;
+        }
+        write!(f, "\n  {:>10}", "")?;
+        for mbit_per_sec in MBIT_PER_SEC {
+            let gigabytes = (bytes_per_day(mbit_per_sec) + 500_000_000) / 1_000_000_000;
+            write!(f, "  {:>10}", format!("{gigabytes} GB"))?;
+        }
+        writeln!(f, "  written a day")?;
+        for (terabytes, gigabytes) in CARDS {
+            write!(f, "  {:>10}", "")?;
+            for mbit_per_sec in MBIT_PER_SEC {
+                let days = terabytes * 1_000_000_000_000 / bytes_per_day(mbit_per_sec);
+                write!(f, "  {:>10}", Span(days * SECS_PER_DAY))?;
+            }
             writeln!(
                 f,
-                "  A card made for {CARD_TERABYTES} TB of writing, as is usual for 32 GB cards for video, lasts {} with {cameras} such {}.",
-                Span(CARD_TERABYTES * 1_000_000_000_000 / (bytes_per_day * cameras) * SECS_PER_DAY),
-                if cameras == 1 { "camera" } else { "cameras" },
+                "  is how long a card lasts that is made for {terabytes} TB of writing, as {gigabytes} GB for video are"
             )?;
         }
         writeln!(f, "  Larger rings keep more video; they do not make the card last longer.")
@@ -239,7 +251,9 @@ mod tests {
             "cams: 4 more channels, each 64 MiB",
             "     1.5 GiB  in all",
             "There is room for 4 GiB.",
-            "writes 45 GB a day",
+            "with 5 cameras streaming all day",
+            "      56 GB      112 GB      225 GB      449 GB  written a day",
+            "   129 days     64 days  is how long a card lasts that is made for 29 TB",
             "http://cams.example.com/…",
             "endpoint is not set",
             "gate.toml:9:25: bucket[0].live_channel[0].frag_count: the playlist of this channel (and of 1 more)",

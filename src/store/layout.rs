@@ -57,7 +57,10 @@
 //! 7. *FragCount was changed, so that `reach` is another.* The larger of the page's and the configured one counts for
 //!    what is live. Before anything is written further away than the page's allows, a page with the larger one is
 //!    synced. What a larger reach once took away stays away: `oldest` says from which number on records count.
-//! 8. *Power goes while the file is made.* It is made under another name and renamed when it is complete and synced.
+//! 8. *Power goes while the file is made.* It is made under another name and renamed when it is complete and synced. The folders above it are
+//!    synced when they are made; until then the ring is not there at all, and nothing was listed from it.
+//! 9. *The card was changed while the daemon ran.* The new ring begins with the numbers, names and discontinuities of the one before. They are on
+//!    flash with its first page, before which nothing is listed from it. What skips numbers so is a hole as in case 5.
 //!
 //! A failed write or sync is like a cut that the program survives, and worse: a later sync that succeeds says nothing
 //! of the bytes of the failed one. So what was not synced before is given up (records that were already listed become

@@ -81,7 +81,14 @@ impl Sectors {
 
     /// What is on flash if the power goes: each unit is as it was, or as any write since the last sync left it.
     pub(crate) fn cut(&self, rng: &mut Rng) -> Vec<u8> {
-        let mut image = self.durable.clone();
+        let mut image = Vec::new();
+        self.cut_into(&mut image, rng);
+        image
+    }
+
+    /// The same, into memory that is there.
+    pub(crate) fn cut_into(&self, image: &mut Vec<u8>, rng: &mut Rng) {
+        image.clone_from(&self.durable);
         if image.len() != self.view.len() && rng.one_in(2) {
             image.resize(self.view.len(), 0);
         }
@@ -99,11 +106,11 @@ impl Sectors {
                 _ => 0,
             };
             if let Some((bytes, _)) = kept.checked_sub(1).and_then(|nth| versions.get(nth)) {
-                let place = image.iter_mut().skip(unit * self.unit);
-                place.zip(bytes).for_each(|(place, byte)| *place = *byte);
+                let at = image.len().min(unit * self.unit);
+                let end = image.len().min(at + bytes.len());
+                image[at..end].copy_from_slice(&bytes[..end - at]);
             }
         }
-        image
     }
 
     /// The power goes, and comes back.

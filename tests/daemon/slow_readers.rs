@@ -30,7 +30,7 @@ fn narrow(daemon: &Daemon, target: &str, header: &str) -> TcpStream {
     set_socket_recv_buffer_size(&socket, 4096).unwrap();
     connect(&socket, &SocketAddr::from(([127, 0, 0, 1], daemon.http))).unwrap();
     let mut stream = TcpStream::from(socket);
-    let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream
@@ -95,10 +95,10 @@ fn hundreds_of_viewers_that_hardly_read_hold_up_nobody_and_get_no_other_bytes() 
         assert!(start.elapsed() < 6 * SOON, "the ring does not move on");
         for (nth, stream, _, got) in &mut viewers {
             let mut piece = [0; 256];
-            if *nth % 3 == 0 || (*nth % 3 == 1 && got.is_empty()) {
-                if let Ok(read) = stream.read(&mut piece) {
-                    got.extend_from_slice(&piece[..read]);
-                }
+            if (*nth % 3 == 0 || (*nth % 3 == 1 && got.is_empty()))
+                && let Ok(read) = stream.read(&mut piece)
+            {
+                got.extend_from_slice(&piece[..read]);
             }
         }
         most_kib = most_kib.max(daemon.process.resident_kib());
