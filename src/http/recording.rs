@@ -2,6 +2,8 @@
 //!
 //! It lists what the ring still holds of the range, so it becomes shorter as the ring moves on; nothing is copied.
 
+use std::cell::Cell;
+
 use crate::{
     channel::Channel,
     hls::playlist::{self, Kind},
@@ -33,10 +35,14 @@ pub fn recorded(
 
 impl<'a, R: Iterator<Item = &'a Record> + Clone> Recorded<R> {
     /// The playlist's text. `address` writes the address of a segment.
-    pub fn text(&self, address: impl FnMut(&Record, &mut String)) -> Result<String, OssError> {
+    pub fn text(&self, mut address: impl FnMut(&Record, &mut String)) -> Result<String, OssError> {
         let mut text = String::with_capacity(4096);
-        let records = self.records.clone();
-        playlist::render(records, Kind::Vod, self.target_duration_s, &mut text, address);
+        let is_too_long = Cell::new(false);
+        let records = self.records.clone().take_while(|_| !is_too_long.get());
+        playlist::render(records, Kind::Vod, self.target_duration_s, &mut text, |record, out| {
+            address(record, out);
+            is_too_long.set(out.len() > PLAYLIST_BYTES_MAX);
+        });
         if text.len() > PLAYLIST_BYTES_MAX {
             let message = "The playlist of this range is larger than 1 MB: ask for a shorter one.";
             return Err(OssError::new(400, "InvalidRequest", message));
@@ -51,5 +57,37 @@ impl<'a, R: Iterator<Item = &'a Record> + Clone> Recorded<R> {
             of = (if count == 1 { record.sequence } else { of.0 }, record.sequence, count);
         }
         format!("\"{:016X}{:08X}{:08X}\"", of.0, of.1 & 0xFFFF_FFFF, of.2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Ticks90k;
+
+    #[test]
+    fn a_playlist_that_is_too_long_is_refused_before_it_has_been_made() {
+        let record = Record {
+            sequence: 1,
+            discontinuities: 0,
+            start: UnixMillis(1),
+            duration: Ticks90k(90_000),
+            position: 0,
+            bytes: 1,
+            crc: 0,
+            target_duration_s: 1,
+            is_discontinuity: false,
+            is_independent: true,
+            is_gap: false,
+        };
+        let records = vec![record; 4000];
+        let recorded = Recorded { records: records.iter(), target_duration_s: 1 };
+        let mut longest = 0;
+        let refused = recorded.text(|_, out| {
+            out.push_str(&"x".repeat(1000));
+            longest = longest.max(out.len());
+        });
+        assert_eq!(refused.unwrap_err().status, 400);
+        assert!(longest < PLAYLIST_BYTES_MAX + 2000, "{longest}");
     }
 }
