@@ -165,6 +165,10 @@ impl Connection {
 
     /// Sends an answer. Whether the connection goes on.
     async fn answer_with(&mut self, response: Response, keep_alive: KeepAlive) -> io::Result<bool> {
+        // The requests behind this one wait as long as its reader lets it.
+        let Some(_held) = self.engine.hold_text(self.unread.capacity()) else {
+            return Err(too_much_text());
+        };
         self.place.set(Use::Sending);
         let answered = async {
             send(&self.stream, &self.engine, response, keep_alive).await?;
@@ -305,16 +309,20 @@ async fn send(
         _ => head.len(),
     };
     let Some(_held) = engine.hold_text(text_bytes) else {
-        return Err(io::Error::other("too much text waits for viewers that do not read"));
+        return Err(too_much_text());
     };
     match response.body {
         _ if response.is_head_only => write_all(stream, engine, &head).await,
         Body::Empty => write_all(stream, engine, &head).await,
         Body::Made(body) => {
+            head.reserve_exact(body.len());
             head.extend_from_slice(&body);
+            // Only the copy is counted as held.
+            drop(body);
             write_all(stream, engine, &head).await
         }
         Body::Shared(body) => {
+            head.reserve_exact(body.len());
             head.extend_from_slice(&body);
             write_all(stream, engine, &head).await
         }
@@ -326,6 +334,10 @@ async fn send(
             send_segment(stream, engine, &head, &channel, sequence, first, bytes).await
         }
     }
+}
+
+fn too_much_text() -> io::Error {
+    io::Error::other("too much text waits for viewers that do not read")
 }
 
 async fn write_all(stream: &TcpStream, engine: &Engine, mut bytes: &[u8]) -> io::Result<()> {

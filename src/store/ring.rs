@@ -134,7 +134,10 @@ impl Ring {
             discontinuities: recovered.discontinuities,
             position: recovered.head,
         };
-        let records = VecDeque::from(recovered.records);
+        let mut records = VecDeque::from(recovered.records);
+        // All that it will ever need, as the budget has it: growing would take twice as much.
+        let room = usize::try_from(geometry.layout.index_records()).unwrap_or(0);
+        records.reserve_exact(room.saturating_sub(records.len()));
         let neighbours = records.iter().rev().zip(records.iter().rev().skip(1));
         let run = neighbours.take_while(|(later, r)| r.sequence + 1 == later.sequence).count() + 1;
         // What comes next is the end of a run only if no number is skipped.
