@@ -32,6 +32,9 @@ pub const MADE_PLAYLIST_TYPE: &str = "application/x-mpegURL";
 /// Media type of a segment (RFC 8216 §3.2).
 const SEGMENT_TYPE: &str = "video/mp2t";
 
+/// A cache in front asks once a second for all who watch; a player is told of a segment a second later at most.
+const LIVE_LIFE: &str = "public, max-age=1";
+
 /// What is to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Object<'a> {
@@ -200,7 +203,7 @@ fn live_playlist(
             .with("Content-Type", PLAYLIST_TYPE)
             .with("ETag", &rendered.etag)
             .with("Last-Modified", rendered.changed.http_date())
-            .with("Cache-Control", if grant.is_signed() { "private, no-cache" } else { "no-cache" })
+            .with("Cache-Control", if grant.is_signed() { "private, no-cache" } else { LIVE_LIFE })
             .with("Vary", "Accept-Encoding")
     };
     match conditional::weigh(&request.headers, &rendered.etag, rendered.changed) {
