@@ -28,13 +28,6 @@ fn a_camera_and_a_viewer_get_through(daemon: &Daemon) {
     camera.stop();
 }
 
-/// Resident memory, in KiB.
-fn resident_kib(daemon: &Daemon) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.process.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 /// The log has no more lines about the attacker than it may have after `since`.
 fn the_log_is_bounded(daemon: &Daemon, since: Instant) {
     let log = daemon.process.stderr();
@@ -136,13 +129,13 @@ fn ten_thousand_connections_a_minute_leave_no_trace() {
         }
     };
     flood(&mut camera, 1_000);
-    let before = resident_kib(&daemon);
+    let before = daemon.resident_kib();
     let start = Instant::now();
     flood(&mut camera, 10_000);
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     camera.send_ms(4_000).unwrap();
     a_viewer_sees_no_break(&daemon);
-    let after = resident_kib(&daemon);
+    let after = daemon.resident_kib();
     assert!(after < before + 512, "{before} KiB before, {after} KiB after");
     the_log_is_bounded(&daemon, start);
     camera.stop();
@@ -174,7 +167,7 @@ fn publishers_that_are_refused_again_and_again_fill_no_log() {
 fn answers_that_nobody_reads_are_not_piled_up() {
     let daemon = Daemon::start(CAMS);
     a_camera_and_a_viewer_get_through(&daemon);
-    let before = resident_kib(&daemon);
+    let before = daemon.resident_kib();
     let segment = playlist(&daemon, DOOR).unwrap().segments[0].uri.clone();
     // 40 MB of segments, a million lists, and ten thousand RTMP answers.
     let get = |tail: &str| format!("GET /cams/{tail} HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -201,7 +194,7 @@ fn answers_that_nobody_reads_are_not_piled_up() {
         floods.push(stream);
     }
     a_camera_and_a_viewer_get_through(&daemon);
-    let during = resident_kib(&daemon);
+    let during = daemon.resident_kib();
     assert!(during < before + (6 << 10), "{before} KiB before, {during} KiB during");
     // They are given up when their time is over, without having read a byte.
     let mut open: Vec<usize> = (0..floods.len()).collect();

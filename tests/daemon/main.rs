@@ -39,6 +39,7 @@ mod restarts;
 mod sectors;
 mod service;
 mod slow_readers;
+mod soak;
 mod status;
 mod streams;
 

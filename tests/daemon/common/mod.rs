@@ -108,6 +108,13 @@ impl Daemon {
         config_of(&self.folder)
     }
 
+    /// Its resident memory, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// Waits for a line of the log that has all of these in it, and returns it.
     pub(crate) fn logs(&self, words: &[&str]) -> String {
         let start = Instant::now();
