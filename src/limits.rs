@@ -114,6 +114,9 @@ pub const SEGMENT_FRAMES_MIN: u32 = 2;
 /// A segment without a key frame is cut after this many seconds or twice FragDuration, whichever is longer (OSS's rule).
 pub const FORCED_CUT_SECS_MIN: u32 = 60;
 
+/// How long a publisher may send pictures without a key frame to begin with before the log says so, in milliseconds.
+pub const KEY_FRAME_WAIT_MS_MAX: i64 = 10_000;
+
 /// How long the first segment waits for a track that was announced and has not come, in milliseconds of media time.
 pub const TRACK_WAIT_MS_MAX: i64 = 1_000;
 

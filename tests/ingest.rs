@@ -320,7 +320,7 @@ fn other_codecs_are_refused_by_name() {
     assert_eq!(camera.counts().unusable, 12);
     let notices: Vec<String> =
         std::iter::from_fn(|| camera.ingest.notice()).map(|notice| notice.to_string()).collect();
-    assert_eq!(notices, ["audio is not recorded: MP3 is not AAC"]);
+    assert_eq!(notices, ["audio is not recorded: MP3 is not AAC; set the encoder's audio to AAC"]);
     camera.play(0, 2, true);
     assert_eq!(camera.finish(false), [(false, 2_000, 50, true)]);
 }
@@ -474,6 +474,124 @@ fn an_access_unit_larger_than_any_segment_is_left_out() {
     let segments = camera.finish(true);
     assert_eq!(segments[0], (false, 1_000, 25, true));
     assert_eq!(segments[1..].iter().map(|segment| segment.2).sum::<usize>(), 50);
+}
+
+/// What a session has to say for the log.
+fn notices(camera: &mut Camera) -> Vec<String> {
+    std::iter::from_fn(|| camera.ingest.notice()).map(|notice| notice.to_string()).collect()
+}
+
+#[test]
+fn without_any_key_frame_nothing_is_recorded_and_the_log_says_so_once() {
+    let mut camera = Camera::started();
+    for ms in (0..30_000).step_by(40) {
+        camera.inter(ms);
+        camera.audio(ms);
+    }
+    let told = notices(&mut camera);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("no key frame (IDR picture) came for 10 s"), "{}", told[0]);
+    assert!(!camera.sink.is_open());
+    camera.play(30, 32, true);
+    assert_eq!(camera.finish(false), [(false, 2_000, 50, true)]);
+}
+
+#[test]
+fn key_frames_ten_seconds_apart_make_long_segments_and_one_line_in_the_log() {
+    let mut camera = Camera::started();
+    for ms in (0..60_000).step_by(40) {
+        if ms % 10_000 == 0 { camera.key(ms) } else { camera.inter(ms) }
+    }
+    let told = notices(&mut camera);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("up to 10 s apart") && told[0].contains("2 s or less"), "{}", told[0]);
+    let segments = camera.sink.segments.iter();
+    assert!(
+        segments.clone().count() == 5
+            && segments.clone().all(|s| s.end.duration.as_millis() == 10_000)
+    );
+    assert!(segments.skip(2).all(|segment| !segment.start.is_discontinuity));
+}
+
+#[test]
+fn one_key_frame_and_no_other_is_cut_after_a_minute_without_a_discontinuity() {
+    let mut camera = Camera::new();
+    camera.avc_header(1);
+    camera.key(0);
+    for ms in (100..200_000).step_by(100) {
+        camera.inter(ms);
+    }
+    let segments: Vec<_> = camera.sink.segments.iter().collect();
+    assert_eq!(segments.len(), 3);
+    assert!(
+        segments.iter().all(|s| s.end.duration.as_millis() == 60_000 && !s.start.is_discontinuity)
+    );
+    assert!(segments[0].end.is_independent && !segments[1].end.is_independent);
+}
+
+#[test]
+fn a_picture_behind_more_supplemental_information_than_is_looked_at_is_recorded() {
+    let mut camera = Camera::started();
+    for second in 0..4_u32 {
+        let sei = [&200_u32.to_be_bytes()[..], &[6; 200]].concat().repeat(20);
+        let body = [&[0x17, 1, 0, 0, 0], &sei[..], &unit(0x65, 300)[5..]].concat();
+        camera.video(second * 1000, &body).unwrap();
+        for ms in (40..1000).step_by(40) {
+            camera.inter(second * 1000 + ms);
+        }
+    }
+    assert_eq!((camera.counts().video_broken, camera.counts().video_frames), (0, 100));
+    camera.ingest.end(&mut camera.sink);
+    assert_eq!(camera.sink.segments.len(), 2);
+}
+
+#[test]
+fn a_key_frame_of_megabytes_is_recorded_in_parts_without_being_held() {
+    let mut camera = Camera::new();
+    camera.avc_header(1);
+    let key = unit(0x65, 3 << 20);
+    for second in 0..4_u32 {
+        for (n, part) in key.chunks(4096).enumerate() {
+            camera.part(second * 1000, &key, n * 4096..n * 4096 + part.len()).unwrap();
+        }
+        camera.inter(second * 1000 + 500);
+    }
+    assert_eq!(camera.counts().video_frames, 8);
+    let segments = camera.finish(true);
+    assert_eq!(segments.iter().map(|segment| segment.2).sum::<usize>(), 8);
+}
+
+#[test]
+fn a_stream_goes_over_the_33_bits_of_a_presentation_time() {
+    // 2^33 ticks are 95,443.7 s.
+    let mut camera = Camera::started();
+    camera.ingest = Ingest::new(2, Carry::default().after_pause(95_437_000));
+    camera.avc_header(1);
+    camera.aac_header(STEREO_44100);
+    camera.play(0, 12, true);
+    let segment = (false, 2_000, 50, true);
+    assert_eq!(camera.finish(false), [segment; 6]);
+}
+
+#[test]
+fn a_declared_length_costs_no_memory() {
+    let mut camera = Camera::started();
+    camera.play(0, 1, true);
+    let head = [&[0x27, 1, 0, 0, 0][..], &0xFF_FFF0_u32.to_be_bytes(), &[0x41; 500]].concat();
+    let cost = allocation_counter::measure(|| {
+        for n in 0..100 {
+            let fragment = VideoFragment {
+                timestamp_ms: 1_000 + n,
+                message_bytes: 0xFF_FFFF,
+                offset: 0,
+                bytes: &head,
+            };
+            camera.ingest.video(fragment, &mut camera.sink).unwrap();
+            camera.ingest.audio(1_000 + n, &[0xaf, 1, 0xff], &mut camera.sink);
+        }
+    });
+    // The test's own segments grow by whole doublings; a message of 16 MiB a hundred times would be seen.
+    assert!(cost.bytes_max < 1 << 20, "{} bytes", cost.bytes_max);
 }
 
 #[test]

@@ -45,6 +45,7 @@ const AUDIO_ROOM: u64 = 2 * ts::bytes_max(AUDIO_PES_BYTES_MAX as u64);
 /// One publish session of one channel.
 #[derive(Debug)]
 pub struct Ingest {
+    frag_duration_s: u32,
     timeline: Timeline,
     start: Ticks90k,
     segmenter: Segmenter,
@@ -86,6 +87,7 @@ impl Ingest {
     pub fn new(frag_duration_s: u32, carry: Carry) -> Self {
         let start = carry.end + LEAD;
         Self {
+            frag_duration_s,
             timeline: Timeline::new(start),
             start,
             segmenter: Segmenter::new(frag_duration_s, carry.has_segments),

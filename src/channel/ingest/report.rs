@@ -25,8 +25,30 @@ pub enum Notice {
     #[error("audio is not recorded: {0}")]
     AudioConfig(aac::Error),
     /// Audio is not recorded.
-    #[error("audio is not recorded: {0} is not AAC")]
+    #[error("audio is not recorded: {0} is not AAC; set the encoder's audio to AAC")]
     UnsupportedAudio(&'static str),
+    /// Nothing is recorded so far, for want of a picture to begin with.
+    #[error(
+        "nothing is recorded, because no key frame (IDR picture) came for {waited_s} s: set the encoder's key frame \
+         interval to {frag_duration_s} s, and turn intra refresh off"
+    )]
+    NoKeyFrame {
+        /// How long, in seconds.
+        waited_s: i64,
+        /// FragDuration, in seconds.
+        frag_duration_s: u32,
+    },
+    /// Segments are longer than they should be.
+    #[error(
+        "key frames are up to {gop_s} s apart, so segments are that long and viewers that late: set the encoder's key \
+         frame interval to {frag_duration_s} s or less"
+    )]
+    LongGop {
+        /// The longest distance, in seconds.
+        gop_s: i64,
+        /// FragDuration, in seconds.
+        frag_duration_s: u32,
+    },
 }
 
 /// What a session has seen and done.
@@ -148,7 +170,7 @@ impl fmt::Display for Counts {
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     /// One of each kind at most, in the order of their coming.
-    all: heapless::Vec<Notice, 3>,
+    all: heapless::Vec<Notice, 5>,
     told: usize,
 }
 
@@ -187,6 +209,9 @@ mod tests {
         notices.add(video);
         let rest: Vec<_> = std::iter::from_fn(|| notices.next()).collect();
         assert_eq!(rest, [Notice::UnsupportedAudio("MP3"), audio]);
-        assert_eq!(rest[0].to_string(), "audio is not recorded: MP3 is not AAC");
+        assert_eq!(
+            rest[0].to_string(),
+            "audio is not recorded: MP3 is not AAC; set the encoder's audio to AAC"
+        );
     }
 }

@@ -3,11 +3,14 @@
 use super::{AUDIO_ROOM, Ingest, Notice, Unsupported};
 use crate::{
     hls::{
-        SegmentSink,
+        SegmentEnd, SegmentSink,
         segmenter::{Change, Step},
         ts::{self, Muxer},
     },
-    limits::{ACCESS_UNIT_PREFIX_BYTES_MAX, AVC_CONFIG_BYTES_MAX, TRACK_WAIT_MS_MAX},
+    limits::{
+        ACCESS_UNIT_PREFIX_BYTES_MAX, AVC_CONFIG_BYTES_MAX, KEY_FRAME_WAIT_MS_MAX,
+        TRACK_WAIT_MS_MAX,
+    },
     media::{
         avc_config::{self, AvcConfig},
         flv::{VIDEO_HEADER_BYTES_MAX, Video},
@@ -21,6 +24,7 @@ const HEAD_BYTES_MAX: usize = VIDEO_HEADER_BYTES_MAX + AVC_CONFIG_BYTES_MAX;
 const _: () =
     assert!(ACCESS_UNIT_PREFIX_BYTES_MAX <= AVC_CONFIG_BYTES_MAX, "one buffer serves both");
 
+const KEY_FRAME_WAIT: Ticks90k = Ticks90k::from_millis(KEY_FRAME_WAIT_MS_MAX);
 const TRACK_WAIT: Ticks90k = Ticks90k::from_millis(TRACK_WAIT_MS_MAX);
 
 /// Part of a video message, in order and without holes.
@@ -41,6 +45,8 @@ pub(super) struct VideoTrack {
     /// What the access units are encoded with.
     pub(super) config: Option<AvcConfig>,
     message: Message,
+    /// The first picture that was left out because it is no key frame, since there was one.
+    waits_since: Option<Ticks90k>,
     head: Box<heapless::Vec<u8, HEAD_BYTES_MAX>>,
 }
 
@@ -223,6 +229,7 @@ impl Ingest {
             Step::Append => {}
             Step::Open(start) => self.open(start, is_key, sink),
             Step::Cut { end, start } => {
+                self.note_long_gop(&end);
                 self.flush_audio(times.dts, sink);
                 self.muxer.bridge_pcr(times.dts, sink);
                 self.muxer.mark(sink);
@@ -231,9 +238,13 @@ impl Ingest {
             }
             Step::Drop => {
                 self.counts.video_dropped += 1;
+                if !is_key {
+                    self.note_no_key_frame(times.dts);
+                }
                 return None;
             }
         }
+        self.video.waits_since = None;
         if sink.room() < room + AUDIO_ROOM {
             // Not even an empty segment can take it.
             self.undo();
@@ -251,6 +262,24 @@ impl Ingest {
             self.muxer.payload(&config.parameter_sets, sink);
         }
         Some((times.dts, room))
+    }
+
+    /// Notes a picture that was left out because none has come to begin with.
+    fn note_no_key_frame(&mut self, dts: Ticks90k) {
+        let waited = dts - *self.video.waits_since.get_or_insert(dts);
+        if waited >= KEY_FRAME_WAIT {
+            let (waited_s, frag_duration_s) = (waited.as_secs_rounded(), self.frag_duration_s);
+            self.notices.add(Notice::NoKeyFrame { waited_s, frag_duration_s });
+        }
+    }
+
+    /// Notes a segment that is longer than it should be because no key frame came earlier.
+    fn note_long_gop(&mut self, end: &SegmentEnd) {
+        let frag_duration_s = self.frag_duration_s;
+        let gop_s = end.gop.map_or(0, |gop| gop.longest.as_secs_rounded());
+        if gop_s > frag_duration_s.into() {
+            self.notices.add(Notice::LongGop { gop_s, frag_duration_s });
+        }
     }
 
     /// The most bytes that an access unit can take, whatever its NAL units are like.
