@@ -149,7 +149,8 @@ impl UnixSecs {
         if !(1970..=9999).contains(&year) || hour > 23 || minute > 59 || second > 60 {
             return None;
         }
-        if !(1..=12).contains(&month) || day == 0 {
+        // Before anything is computed: a peer may write any number of days.
+        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
             return None;
         }
         let (y, m) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
@@ -273,6 +274,8 @@ mod tests {
     #[test]
     fn refuses_days_that_do_not_exist() {
         assert_eq!(UnixSecs::from_civil(2023, 2, 29, 0, 0, 0), None);
+        assert_eq!(UnixSecs::from_civil(2023, 1, u64::MAX, 0, 0, 0), None);
+        assert_eq!(UnixSecs::from_civil(2023, 1, u64::MAX / 86_400 - 700_000, 0, 0, 0), None);
         assert_eq!(UnixSecs::from_civil(2100, 2, 29, 0, 0, 0), None);
         assert!(UnixSecs::from_civil(2024, 2, 29, 0, 0, 0).is_some());
         for bad in [

@@ -35,6 +35,7 @@ use sluicegate::{
 };
 
 const FFMPEG: &[u8] = include_bytes!("data/rtmp/ffmpeg.rtmp");
+const OBS: &[u8] = include_bytes!("data/rtmp/obs.rtmp");
 const RTMP2SINK: &[u8] = include_bytes!("data/rtmp/rtmp2sink.rtmp");
 const RTMPSINK: &[u8] = include_bytes!("data/rtmp/rtmpsink.rtmp");
 
@@ -392,6 +393,22 @@ fn each_chunk_stream_that_fits_is_served() {
 }
 
 #[test]
+fn control_messages_may_come_on_any_chunk_stream() {
+    let mut peer = Peer::publishing();
+    for id in [2, 3, 4, 6, 63] {
+        let bytes = [
+            chunk(id, 0, 4, 5, &5_000_000_u32.to_be_bytes()),
+            chunk(id, 0, 6, 4, &[0, 6, 0, 0, 0, id]),
+            chunk(id, 0, 4, 1, &(150 + u32::from(id)).to_be_bytes()),
+            // In one chunk, of the size that was just set.
+            chunk(8, 0, 150 + usize::from(id), 8, &vec![id; 150 + usize::from(id)]),
+        ];
+        let expected = [Seen::Audio(0, vec![id; 150 + usize::from(id)])];
+        assert_eq!(peer.read(&bytes.concat()).unwrap(), expected, "on chunk stream {id}");
+    }
+}
+
+#[test]
 fn publishing_allocates_nothing_that_stays_and_nothing_for_video() {
     let mut peer = Peer::publishing();
     let frame =
@@ -469,6 +486,21 @@ fn three_encoders_say_the_same_clip() {
     for other in &all[1..] {
         assert!(video(&all[0]) == video(other), "the video differs");
         assert!(audio(&all[0]) == audio(other), "the audio differs");
+    }
+}
+
+#[test]
+fn obs_says_who_it_is_and_sends_its_stream_until_it_breaks_off() {
+    let seen = read_in_pieces(&mut Session::new(), OBS, usize::MAX).unwrap();
+    assert!(matches!(&seen[0], Seen::Publish(name) if name.starts_with("safe?OSSAccessKeyId=")));
+    assert!(
+        matches!(&seen[1], Seen::Metadata(name) if name.starts_with("obs-output module (libobs version 29.0.2"))
+    );
+    let video = seen.iter().filter(|seen| matches!(seen, Seen::Video(..))).count();
+    let audio = seen.iter().filter(|seen| matches!(seen, Seen::Audio(..))).count();
+    assert!(video > 10 && audio > 40, "{video} video and {audio} audio messages");
+    for piece in [1, 7, 128, 1448] {
+        assert!(read_in_pieces(&mut Session::new(), OBS, piece).unwrap() == seen, "{piece}");
     }
 }
 

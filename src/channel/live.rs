@@ -165,6 +165,39 @@ mod tests {
     }
 
     #[test]
+    fn in_whatever_order_they_come_and_go_one_at_most_has_the_channel() {
+        let mut state = 1_u64;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut seat = Seat::default();
+        let mut ids = Vec::new();
+        let mut owner = None;
+        for _ in 0..10_000 {
+            if random(2) == 0 {
+                let newcomer = publisher(random(2) == 0);
+                let admitted = seat.admits(&newcomer, Status::Enabled, Takeover::Replace);
+                assert_eq!(admitted.is_ok(), owner.is_none() || newcomer.is_signed);
+                let Ok(replaces) = admitted else { continue };
+                assert_eq!(replaces, owner.is_some());
+                if let Some(old) = owner {
+                    assert!(seat.leave(old, Now::default()).is_some());
+                }
+                owner = Some(seat.take(newcomer, Now::default()));
+                ids.extend(owner);
+            } else if !ids.is_empty() {
+                // Anybody's goodbye, also one that comes late or twice.
+                let id = ids[random(ids.len() as u64) as usize];
+                assert_eq!(seat.leave(id, Now::default()).is_some(), owner == Some(id));
+                owner = owner.filter(|owner| *owner != id);
+            }
+            assert_eq!(seat.session().map(|session| session.id), owner);
+        }
+        assert!(ids.len() > 1_000);
+    }
+
+    #[test]
     fn the_last_ten_pushes_are_remembered() {
         let mut seat = Seat::default();
         for n in 0..15 {

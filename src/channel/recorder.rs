@@ -110,11 +110,11 @@ impl Recorder {
 
     /// The flash thread has sealed a segment. The record, if it is listed from here on.
     pub fn sealed(&mut self, sequence: u64, now: Millis) -> Option<&Record> {
-        let record = self.ring.sealed(sequence)?;
-        if !record.is_gap {
-            note_warm(&mut self.warm, sequence, now);
+        let is_gap = self.ring.sealed(sequence)?.is_gap;
+        if !is_gap {
+            note_warm(&mut self.warm, &self.ring, sequence, now);
         }
-        Some(record)
+        self.ring.record(sequence)
     }
 
     /// The flash failed: the open segment and those that were not synced are lost.
@@ -159,7 +159,7 @@ impl Recorder {
 
     /// A segment has been read through and is good.
     pub fn loaded(&mut self, sequence: u64, now: Millis) {
-        note_warm(&mut self.warm, sequence, now);
+        note_warm(&mut self.warm, &self.ring, sequence, now);
     }
 
     /// Whether a segment can be sent without waiting for the flash.
@@ -170,8 +170,10 @@ impl Recorder {
     }
 }
 
-fn note_warm(warm: &mut Vec<(u64, Millis)>, sequence: u64, now: Millis) {
-    warm.retain(|(other, since)| *other != sequence && now.since(*since) < SEGMENT_WARM_MS);
+/// No more are kept than the ring has: a publisher that sends faster than its own clock would make more.
+fn note_warm(warm: &mut Vec<(u64, Millis)>, ring: &Ring, sequence: u64, now: Millis) {
+    let is_warm = |since| now.since(since) < SEGMENT_WARM_MS;
+    warm.retain(|(other, since)| *other != sequence && is_warm(*since) && ring.is_readable(*other));
     warm.push((sequence, now));
 }
 
