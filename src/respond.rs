@@ -1,6 +1,6 @@
 //! A request → the response: what it names, whether the gate lets it, what is there.
 //!
-//! There is one way through: [`locate`], [`admit`](access::admit), then what the [`Grant`](access::Grant) opens.
+//! There is one way through: [`locate`], [`admit`](access::admit), then what the [`Grant`] opens.
 //! A refusal and a miss leave by the same door, [`OssError`], with the bucket's CORS headers on, so that a
 //! page on another origin can read why it was refused.
 
