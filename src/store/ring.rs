@@ -47,6 +47,17 @@ struct Floor {
     position: u64,
 }
 
+impl Floor {
+    const fn behind(newest: &Record) -> Self {
+        Self {
+            sequence: newest.sequence + 1,
+            time: newest.next_start_min(),
+            discontinuities: newest.discontinuities,
+            position: newest.end_position(),
+        }
+    }
+}
+
 /// What has happened to a ring since it was opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
@@ -304,9 +315,9 @@ impl Ring {
         if !self.is_readable(sequence) {
             return false;
         }
-        // It keeps its place in the file, also where the next segment's follows from it.
-        if self.pending.is_empty() {
-            self.floor = self.next();
+        // It keeps its place in the file, also where the next segment's follows from it or will, if those that wait for their seal fail.
+        if let Some(last) = self.records.back().filter(|last| last.sequence == sequence) {
+            self.floor = Floor::behind(last);
         }
         let found = self.records.binary_search_by_key(&sequence, |record| record.sequence);
         if let Some(record) = found.ok().and_then(|at| self.records.get_mut(at)) {
@@ -361,12 +372,7 @@ impl Ring {
         let newest = self.pending.back().or(self.records.back());
         match newest.filter(|record| record.sequence >= self.floor.sequence) {
             None => self.floor,
-            Some(newest) => Floor {
-                sequence: newest.sequence + 1,
-                time: newest.next_start_min(),
-                discontinuities: newest.discontinuities,
-                position: newest.end_position(),
-            },
+            Some(newest) => Floor::behind(newest),
         }
     }
 
@@ -519,6 +525,12 @@ mod tests {
         let next = pair.record(5000);
         assert_eq!((next, pair.ring.record(next).unwrap().position), (last + 1, end));
         assert_eq!(pair.ring.records().len(), 4);
+        // Also where a seal is on its way, and fails.
+        let end = pair.ring.record(next).unwrap().end_position();
+        pair.write(5000);
+        assert!(pair.ring.spoil(next));
+        pair.ring.fail(next + 1);
+        assert_eq!(pair.ring.open_segment().unwrap().position, end);
     }
 
     #[test]
