@@ -8,6 +8,7 @@ use sluicegate::{
         Flash, Record,
         geometry::Geometry,
         layout::{Group, PageHeader, Superblock, encode_page},
+        recovery::Index,
         ring::{Listing, Ring},
         segment::Body,
         writer::{self, RingWriter},
@@ -102,12 +103,14 @@ pub(crate) fn hold(bytes: &[u8]) {
             }
         }
     }
+    let index = Index::read(&mut card, &superblock).expect("nothing fails");
     let Ok((mut writer, recovered)) = RingWriter::open(card, geometry, NAME, is_relaxed) else {
         return;
     };
     check(&recovered.records, recovered.next_sequence, recovered.head);
     // Numbers that no ring reaches in a thousand years, and that leave no room to count on.
-    if recovered.next_sequence.max(recovered.head).max(recovered.time_floor.0) >= 1 << 60 {
+    let largest = recovered.next_sequence.max(recovered.head).max(recovered.time_floor.0);
+    if largest.max(index.header.write) >= 1 << 60 {
         return;
     }
     let mut ring = Ring::new(geometry, recovered);
