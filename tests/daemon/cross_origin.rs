@@ -10,7 +10,7 @@ use common::browser::Browser;
 
 /// A page that plays `src` with the gateway's own hls.js, and nothing else.
 const PAGE: &str = r#"<!doctype html><title>elsewhere</title><video id="video" muted playsinline></video>
-<script src="GATEWAY/-/hls-1.7.4.light.min.js"></script>
+<script src="GATEWAY/-/files/any/hls-1.7.4.light.min.js"></script>
 <script>
   const failures = [];
   function play(src) {
