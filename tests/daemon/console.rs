@@ -39,9 +39,9 @@ fn publish_long_gop(daemon: &Daemon) -> Watched {
     )
 }
 
-/// The text of the first card, or of what `selector` finds in it.
+/// The text of the first card, or of what `selector` finds in it; undefined before the page has a card.
 fn card(selector: &str) -> String {
-    format!("document.querySelector('.card {selector}').textContent")
+    format!("document.querySelector('.card {selector}')?.textContent")
 }
 
 #[test]

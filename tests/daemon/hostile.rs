@@ -5,7 +5,10 @@
 use std::io::{Read, Write};
 
 use super::*;
-use common::publisher::{Publisher, connect_from};
+use common::{
+    machine,
+    publisher::{Publisher, connect_from},
+};
 
 /// Where the attackers come from.
 const ATTACKER: [u8; 4] = [127, 6, 6, 6];
@@ -50,6 +53,7 @@ fn is_closed(mut stream: TcpStream) -> bool {
 
 #[test]
 fn connections_that_say_nothing_or_a_little_keep_nobody_out() {
+    machine::take_alone();
     let daemon = Daemon::start(CAMS);
     let start = Instant::now();
     a_camera_and_a_viewer_get_through(&daemon);
@@ -85,6 +89,7 @@ fn connections_that_say_nothing_or_a_little_keep_nobody_out() {
 
 #[test]
 fn slow_readers_of_segments_keep_no_viewer_out() {
+    machine::take_alone();
     let daemon = Daemon::start(CAMS);
     a_camera_and_a_viewer_get_through(&daemon);
     let segment = playlist(&daemon, DOOR).unwrap().segments[0].uri.clone();
@@ -108,6 +113,7 @@ fn slow_readers_of_segments_keep_no_viewer_out() {
 
 #[test]
 fn ten_thousand_connections_a_minute_leave_no_trace() {
+    machine::take_alone();
     let daemon = Daemon::start(CAMS);
     let mut camera = Publisher::open(&door(&daemon)).unwrap();
     camera.send_ms(4_000).unwrap();
@@ -165,6 +171,7 @@ fn publishers_that_are_refused_again_and_again_fill_no_log() {
 
 #[test]
 fn answers_that_nobody_reads_are_not_piled_up() {
+    machine::take_alone();
     let daemon = Daemon::start(CAMS);
     a_camera_and_a_viewer_get_through(&daemon);
     let before = daemon.resident_kib();

@@ -10,6 +10,7 @@ use rustix::net::{
 };
 
 use super::*;
+use common::machine;
 
 const SMALL: &str = r#"
 [limits]
@@ -74,6 +75,7 @@ fn heavy_camera(daemon: &Daemon) -> Watched {
 
 #[test]
 fn hundreds_of_viewers_that_hardly_read_hold_up_nobody_and_get_no_other_bytes() {
+    machine::take_alone();
     let daemon = Daemon::start(SMALL);
     let _camera = heavy_camera(&daemon);
     wait_for("segments", SOON, || playlist(&daemon, DOOR).filter(|playlist| newest(playlist) > 5));

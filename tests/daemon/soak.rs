@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::*;
-use common::publisher::Publisher;
+use common::{machine, publisher::Publisher};
 
 /// What resident memory may differ by at the end: pages that the allocator keeps.
 const SLACK_KIB: u64 = 512;
@@ -50,6 +50,7 @@ impl Curve {
 
 #[test]
 fn memory_is_after_many_sessions_what_it_was_after_a_few() {
+    machine::take_alone();
     let sessions = number("SLUICEGATE_SOAK_SESSIONS", 400);
     let daemon = Daemon::start(CAMS);
     let mut curve = Curve::new("sessions");
@@ -92,6 +93,7 @@ fn memory_is_after_many_sessions_what_it_was_after_a_few() {
 
 #[test]
 fn memory_is_after_hours_of_media_what_it_was_after_a_minute() {
+    machine::take_alone();
     let minutes = number("SLUICEGATE_SOAK_MINUTES", 20);
     let daemon = Daemon::start(&CAMS.replace("frag_duration = 1", "frag_duration = 5"));
     let mut curve = Curve::new("media");
@@ -113,6 +115,7 @@ fn memory_is_after_hours_of_media_what_it_was_after_a_minute() {
 
 #[test]
 fn many_publishers_and_viewers_at_a_time_each_get_all_of_theirs() {
+    machine::take_alone();
     let secs = number("SLUICEGATE_LOAD_SECS", 10);
     let (publishers, viewers) =
         (number("SLUICEGATE_LOAD_PUBLISHERS", 4), number("SLUICEGATE_LOAD_VIEWERS", 12));

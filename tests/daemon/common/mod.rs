@@ -16,6 +16,7 @@ use std::{
 pub(crate) mod browser;
 pub(crate) mod firefox;
 pub(crate) mod http;
+pub(crate) mod machine;
 pub(crate) mod playlist;
 pub(crate) mod playlist_recorder;
 pub(crate) mod process;

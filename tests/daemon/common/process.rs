@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{SOON, wait_for};
+use super::{SOON, machine, wait_for};
 
 /// A child process. It is killed when it goes out of scope.
 pub(crate) struct Watched {
@@ -38,6 +38,7 @@ pub(crate) struct Finished {
 impl Watched {
     /// Starts `command` without input.
     pub(crate) fn start(command: &mut Command) -> Self {
+        machine::share();
         let name = command.get_program().to_string_lossy().into_owned();
         let spawned =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
