@@ -77,11 +77,9 @@ pub fn read(
     let shared = object.channel.ok_or_else(no_such_key)?;
     let mut channel = shared.borrow_mut();
     if channel.is_opening() {
-        return Err(OssError::new(
-            503,
-            "ServiceUnavailable",
-            "The ring of this channel is being opened. Try again in a moment.",
-        ));
+        let why = channel.trouble().unwrap_or_default();
+        let sentence = format!("This channel cannot answer yet: {why}. Try again in a moment.");
+        return Err(OssError::new(503, "ServiceUnavailable", sentence));
     }
     if let Some(start) = segment_name(file) {
         let record = *channel.segment(start).ok_or_else(no_such_key)?;

@@ -298,6 +298,9 @@ fn a_ring_that_cannot_be_reserved_is_made_beside_the_others_and_says_when_it_is_
     bench.wait_log("the ring is being made: ");
     let refused = bench.daemon.publish("cams/live/door", 1).finish(SOON);
     assert!(refused.stderr.contains("done, ready in about"), "{}", refused.stderr);
+    let reply = get(bench.daemon.http, DOOR);
+    assert_eq!((reply.status, reply.element("Code")), (503, "ServiceUnavailable"));
+    assert!(reply.element("Message").contains("done, ready in about"), "{}", reply.text());
     let number = bench.number(YARD);
     bench.wait_past("the other channel", YARD, number + 1);
     wait_for("the ring", RETRIED, || {

@@ -25,7 +25,7 @@ export async function ask(url, what) {
     });
   }
   if (reply.status >= 500) {
-    throw new Trouble(`The gateway is busy. Trying again … (${code || `HTTP ${reply.status}`})`, { again: true });
+    throw new Trouble(`The gateway is busy. Trying again … (${reason(reply.status, code, message)})`, { again: true });
   }
   throw explained(reply.status, code, message, what);
 }
@@ -37,9 +37,12 @@ async function refusalOf(reply) {
   return { code: text("Code"), message: text("Message") };
 }
 
+/** What OSS's users know the answer by. */
+const reason = (status, code, message) => `${code || `HTTP ${status}`}${message ? `: ${message}` : ""}`;
+
 /** OSS's error code and message → a sentence for somebody who only wants to see `what`. */
 function explained(status, code, message, what) {
-  const because = `${code || `HTTP ${status}`}${message ? `: ${message}` : ""}`;
+  const because = reason(status, code, message);
   if (/expired/i.test(message)) return new Trouble(`This link has expired. Ask for another one. (${because})`);
   if (/clock/i.test(message)) {
     return new Trouble(`The gateway does not know the time yet, so it cannot check the link. Waiting … (${because})`, { again: true });
