@@ -43,7 +43,8 @@
 //!
 //! **A request.** The shell reads a head of bounded length; [`respond`] finds what it names, asks [`access::admit`],
 //! and with the grant makes a playlist or names a range of a segment, which the shell sends from the page cache
-//! under a lease. A refusal becomes OSS's own error. There is no third way out.
+//! under a lease. A refusal becomes OSS's own error. A request for a part that is not there yet is kept, and asks the gate
+//! again when the channel has news. There is no other way out.
 //!
 //! # What happens when a bound is met
 //!

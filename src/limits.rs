@@ -120,6 +120,29 @@ pub const KEY_FRAME_WAIT_MS_MAX: i64 = 10_000;
 /// How long the first segment waits for a track that was announced and has not come, in milliseconds of media time.
 pub const TRACK_WAIT_MS_MAX: i64 = 1_000;
 
+// ---- Low latency ----
+
+/// Shortest part of a segment, in milliseconds. A shorter one is refused: a viewer asks for each.
+pub const PART_MS_MIN: u32 = 100;
+
+/// Parts of one segment. One that would have more is listed without parts.
+pub const PARTS_PER_SEGMENT_MAX: usize = 64;
+
+/// Segments whose parts are kept, the open one among them: those that end within three target durations of the newest part, and
+/// one that waits for its sync. Parts of older ones are not listed any more.
+pub const PARTED_SEGMENTS_MAX: usize = 5;
+
+/// How far the start of an open segment that is listed in parts may lie behind the end of the one before, in milliseconds.
+///
+/// After a power cut names skip this much, because the segment may have been listed. One that starts later is listed when it
+/// is complete.
+pub const PARTS_AHEAD_MS: u64 = 2_000;
+
+/// How much of a target duration a playlist is held back for a part that does not come, in percent.
+///
+/// hls.js gives a playlist up after 80 %; then it is answered as it is.
+pub const HOLD_PERCENT_OF_TARGET: u64 = 70;
+
 // ---- The store ----
 
 /// What the store aligns segments to, in bytes: the page of every file system and card in question.
@@ -150,8 +173,8 @@ pub const READ_PACE_MS: usize = 80;
 /// The most that it gathers, in bytes. Frames come as a whole, so there is more when it is read; that fits one read.
 pub const READ_LOW_BYTES_MAX: usize = WRITE_BYTES / 2;
 
-/// How long the rest of a frame may stay in a publisher's socket because it is less than that, in milliseconds.
-pub const READ_TAIL_MS_MAX: u64 = 150;
+/// The same for a channel with low latency: half a picture at 25 fps.
+pub const READ_PACE_LOW_LATENCY_MS: usize = 20;
 
 /// Buffers that one such read may need: the one that it fills up is there; a segment that is cut in the middle of it
 /// takes another for each side of the cut.
@@ -405,9 +428,10 @@ pub const RTMP_WAITING_MAX: usize = 16;
 /// One more is answered 503.
 pub const HTTP_HEADS_HELD_MAX: usize = 32;
 
-/// Playlists, XML and pages that wait for their readers to take them, in bytes, all connections together.
+/// Playlists, XML and pages that wait for their readers to take them, and requests that are held until a part is
+/// there, in bytes, all connections together.
 ///
-/// Above it the next one's connection is closed.
+/// Above it the next answer's connection is closed, and the next request that would be held is answered 503.
 pub const HTTP_TEXT_BYTES_HELD_MAX: usize = 4 << 20;
 
 /// Code and static data that are resident, the stacks of both threads, and what the allocator keeps, in bytes.
@@ -422,6 +446,9 @@ const HTTP_CONNECTION_BYTES: u64 = 2 << 10;
 /// State of one channel beside its ring's index: names, counters, its last ten publishers, its viewers, one index page.
 /// In bytes.
 const CHANNEL_BYTES: u64 = 8 << 10;
+
+/// What is known of one channel's parts, in bytes: 32 each, and a line of the playlist, which is kept as it is and packed.
+const PARTS_BYTES: u64 = (PARTED_SEGMENTS_MAX * PARTS_PER_SEGMENT_MAX * 192) as u64;
 
 /// The catalogue in memory takes about twice its text: it is held as it is and as it will be, and as text.
 const CATALOGUES_HELD: u64 = 6;
@@ -438,6 +465,8 @@ pub struct Load {
     pub viewers: u64,
     /// Channels, those that PutLiveChannel may create included.
     pub channels: u64,
+    /// Those of them with low latency.
+    pub low_latency: u64,
     /// Records in the indexes of all their rings, in bytes.
     pub index_bytes: u64,
 }
@@ -464,7 +493,7 @@ pub struct Budget {
 
 /// The most memory that a load can take.
 pub fn memory_budget(load: &Load) -> Budget {
-    let Load { publishers, viewers, channels, index_bytes } = *load;
+    let Load { publishers, viewers, channels, low_latency, index_bytes } = *load;
     let small_messages = SMALL_MESSAGES_HELD_MAX * SMALL_MESSAGE_BYTES_MAX;
     let rtmp = small_messages as u64 + RTMP_OUTPUT_BYTES_MAX as u64 + RTMP_SESSION_BYTES;
     let media = AUDIO_PES_BYTES_MAX
@@ -492,6 +521,9 @@ pub fn memory_budget(load: &Load) -> Budget {
     each("RTMP", publishers.saturating_add(RTMP_WAITING_MAX as u64), "connections", rtmp);
     each("media", publishers, "publishers", media as u64);
     each("channels", channels, "channels", CHANNEL_BYTES);
+    if low_latency > 0 {
+        each("parts", low_latency, "channels with low latency", PARTS_BYTES);
+    }
     each("HTTP", viewers, "viewers", HTTP_CONNECTION_BYTES);
     lines.push(BudgetLine {
         owner: "ring indexes",
@@ -536,13 +568,14 @@ mod tests {
 
     #[test]
     fn the_budget_is_the_sum_of_its_lines_and_grows_with_every_part_of_the_load() {
-        let one = Load { publishers: 1, viewers: 1, channels: 1, index_bytes: 1 };
+        let one = Load { publishers: 1, viewers: 1, channels: 1, low_latency: 1, index_bytes: 1 };
         let base = memory_budget(&one);
         assert_eq!(base.total_bytes, base.lines.iter().map(|line| line.bytes).sum::<u64>());
         for more in [
             Load { publishers: 2, ..one },
             Load { viewers: 2, ..one },
             Load { channels: 2, ..one },
+            Load { low_latency: 2, ..one },
             Load { index_bytes: 2, ..one },
         ] {
             assert!(memory_budget(&more).total_bytes > base.total_bytes, "{more:?}");
@@ -555,6 +588,7 @@ mod tests {
             publishers: u64::MAX,
             viewers: u64::MAX,
             channels: u64::MAX,
+            low_latency: u64::MAX,
             index_bytes: u64::MAX,
         };
         assert_eq!(memory_budget(&huge).total_bytes, u64::MAX);
@@ -562,7 +596,13 @@ mod tests {
 
     #[test]
     fn the_default_load_fits_the_default_memory() {
-        let load = Load { publishers: 16, viewers: 128, channels: 16, index_bytes: 16 << 17 };
+        let load = Load {
+            publishers: 16,
+            viewers: 128,
+            channels: 16,
+            low_latency: 16,
+            index_bytes: 16 << 17,
+        };
         assert!(memory_budget(&load).total_bytes < 48 << 20);
     }
 }

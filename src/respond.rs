@@ -12,11 +12,12 @@ use md5::{Digest as _, Md5};
 use crate::{
     access::{self, Action, Ask, CorsHeader, Grant, Origin, Policy, Scope},
     api::{self, Asked, Outcome, World, call::Call, intent::Intent},
+    channel::SharedChannel,
     config::{Bucket, catalogue::ObjectPath},
     http::{
         address::{Place, Style, locate},
         error::OssError,
-        object::{self, Object},
+        object::{self, Object, Read},
         request::{BodyLength, Request},
         response::{Body, RequestId, Response},
     },
@@ -33,6 +34,9 @@ pub enum Reply {
     Body(usize),
     /// A change that has to be put on flash before it is answered.
     Change(Box<Change>),
+    /// To be asked again when the channel of this number has news, or when so many milliseconds have passed since it was
+    /// asked first.
+    Later(u32, u64),
 }
 
 /// A change, and the answer to who asked for it.
@@ -101,6 +105,9 @@ pub fn respond(
             frame.cors = access::cors_headers(&bucket.cors, page, method);
             match in_bucket(request, body, bucket, &key, style, world) {
                 Ok(InBucket::Body(bytes)) => return Reply::Body(bytes),
+                Ok(InBucket::Later(channel, wait_ms)) => {
+                    return Reply::Later(channel.borrow().id, wait_ms);
+                }
                 Ok(InBucket::Outcome(outcome)) => {
                     note_viewer(bucket, &key, origin, world);
                     Ok(outcome)
@@ -154,6 +161,16 @@ fn parse_query<'a>(request: &Request<'a>) -> Result<Query<'a>, OssError> {
 enum InBucket {
     Outcome(Outcome),
     Body(usize),
+    Later(SharedChannel, u64),
+}
+
+impl From<Read> for InBucket {
+    fn from(read: Read) -> Self {
+        match read {
+            Read::Answer(response) => response.into(),
+            Read::Later(channel, wait_ms) => Self::Later(channel, wait_ms),
+        }
+    }
 }
 
 impl From<Response> for InBucket {
@@ -241,7 +258,7 @@ fn read_object(
     grant: &Grant,
     policy: &Policy<'_>,
     world: &World<'_>,
-) -> Result<Response, OssError> {
+) -> Result<Read, OssError> {
     let in_key = grant.hls_sign_in_key(key);
     let key = in_key.unwrap_or(key);
     let is_signed_playlist = in_key.is_some() || query.first("x-oss-process") == Some("hls/sign");
@@ -252,7 +269,9 @@ fn read_object(
         .then(|| ObjectPath { bucket: bucket.name.clone(), key: key.into() })
         .and_then(|path| recordings.get(&path));
     let base = if grant.is_signed_in_header() { String::new() } else { base(request.path, key) };
-    let object = Object { key, is_signed_playlist, base: &base, channel, recording };
+    let may_wait = world.may_wait;
+    let object =
+        Object { key, is_signed_playlist, base: &base, channel, recording, query, may_wait };
     object::read(request, &object, grant, policy, world.now)
 }
 

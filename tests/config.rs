@@ -8,7 +8,7 @@
 use std::{env, ffi::OsStr, fs, io, path::Path};
 
 use sluicegate::config::{
-    Config, Problem, Warning,
+    Config, LowLatency, Problem, Warning,
     rings::{FRAG_COUNT_DEFAULT, FRAG_DURATION_S_DEFAULT, RING_BYTES_DEFAULT},
 };
 
@@ -143,6 +143,7 @@ fn defaults_are_those_of_oss() {
                 playlist_name: "playlist.m3u8".into(),
                 ring_bytes: RING_BYTES_DEFAULT,
                 takeover: Takeover::Reject,
+                low_latency: None,
                 modified: None,
             }],
         }],
@@ -165,6 +166,7 @@ fn every_key_of_the_full_file_arrives() {
     assert_eq!(bucket.hosts, ["cams.example.com"]);
     assert_eq!(bucket.dynamic_channels.unwrap().ring_bytes, 64 << 20);
     assert_eq!(bucket.referer.whitelist, ["http://*.example.com"]);
+    assert_eq!(bucket.live_channels[0].low_latency, Some(LowLatency { part_ms: 330 }));
     let rule = &bucket.cors.rules[0];
     assert_eq!(rule.allowed_origins, ["http://192.168.1.20:8080"]);
     assert_eq!(rule.allowed_methods, ["GET", "HEAD"]);

@@ -234,14 +234,16 @@ pub(super) fn write_target(method: &str, bucket: &str, out: &mut String) {
     write_root(bucket, out);
 }
 
-/// Writes all parameters but the signature, percent-coded and sorted.
+/// Writes all parameters that are signed, percent-coded and sorted: all but the signature, and but those that a player adds to
+/// a playlist's address to say when it wants it (draft-pantos-hls-rfc8216bis §6.2.5).
 fn write_query(query: &Query<'_>, out: &mut String) {
     let coded = |text: &str| {
         let mut out = String::with_capacity(text.len() + 16);
         encode(text, &mut out);
         out
     };
-    let signed = query.iter().filter(|(name, _)| *name != "x-oss-signature");
+    let is_signed = |name: &str| name != "x-oss-signature" && !name.starts_with("_HLS_");
+    let signed = query.iter().filter(|(name, _)| is_signed(name));
     let mut pairs: Vec<_> = signed.map(|(name, value)| (coded(name), coded(value))).collect();
     pairs.sort_unstable();
     for (index, (name, value)) in pairs.iter().enumerate() {

@@ -50,6 +50,8 @@ pub struct World<'a> {
     pub gate_time: GateTime,
     /// Names the request.
     pub request_id: RequestId,
+    /// Its client may be kept waiting for what is not there yet.
+    pub may_wait: bool,
 }
 
 /// A call in a bucket.

@@ -316,7 +316,7 @@ fn add_channel(
         });
         let segment = record.map(|record| {
             let mut key = folder.to_owned();
-            write_segment_name(&record, &mut key);
+            write_segment_name(record.start, &mut key);
             (key, record)
         });
         let is_named_next = match (&segment, named.peek()) {

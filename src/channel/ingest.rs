@@ -27,6 +27,7 @@ use video::VideoTrack;
 use crate::{
     hls::{
         SegmentSink, SegmentStart,
+        parts::{Cadence, PartCutter},
         segmenter::Segmenter,
         ts::{self, Continuity, Muxer},
     },
@@ -49,6 +50,8 @@ pub struct Ingest {
     timeline: Timeline,
     start: Ticks90k,
     segmenter: Segmenter,
+    /// Where segments are listed in parts.
+    parts: Option<PartCutter>,
     muxer: Muxer,
     video: VideoTrack,
     audio: AudioTrack,
@@ -91,6 +94,7 @@ impl Ingest {
             timeline: Timeline::new(start),
             start,
             segmenter: Segmenter::new(frag_duration_s, carry.has_segments),
+            parts: None,
             muxer: Muxer::new(carry.continuity),
             video: VideoTrack::default(),
             audio: AudioTrack::default(),
@@ -98,6 +102,19 @@ impl Ingest {
             counts: Counts::default(),
             notices: Notices::default(),
         }
+    }
+
+    /// The same, with segments in parts of at most `target`.
+    #[must_use]
+    pub fn in_parts(self, target: Option<Ticks90k>) -> Self {
+        let frag_duration = self.segmenter.frag_duration();
+        let cutter = |target| PartCutter::new(target, frag_duration);
+        Self { parts: target.map(cutter), ..self }
+    }
+
+    /// How a channel with low latency is served.
+    pub fn cadence(&self) -> Option<Cadence> {
+        self.parts.as_ref().map(PartCutter::cadence)
     }
 
     /// Notes that the encoder's metadata promise AAC, so that the first segment may wait for it.
@@ -159,6 +176,7 @@ impl Ingest {
 /// Segments.
 impl Ingest {
     fn open(&mut self, mut start: SegmentStart, is_key: bool, sink: &mut impl SegmentSink) {
+        start.is_parted = self.parts.as_ref().is_some_and(PartCutter::is_parted);
         // Without a key frame the segment goes on with what the one before began.
         if is_key {
             self.audio.choose();
@@ -189,6 +207,9 @@ impl Ingest {
     /// Ends the segment at its last mark, and waits for a key frame.
     fn close(&mut self, at: Ticks90k, sink: &mut impl SegmentSink) {
         self.audio.pes.clear();
+        if let Some(parts) = &mut self.parts {
+            parts.reset();
+        }
         if let Some(end) = self.segmenter.close(at) {
             // A segment that was cut off is no proof of silence.
             self.audio.is_alive = true;

@@ -8,10 +8,12 @@ pub mod clock;
 pub mod flash;
 pub mod ingest;
 pub mod live;
+pub mod parts;
 pub mod rates;
 pub mod recorder;
 pub mod tally;
 pub mod target;
+pub mod window;
 
 use std::{
     cell::RefCell,
@@ -23,11 +25,11 @@ use std::{
 use smol_str::SmolStr;
 
 use crate::{
-    config::{LiveChannel, Status},
-    hls::playlist::{self, Kind},
+    config::LiveChannel,
+    hls::parts::Cadence,
     limits::BROKEN_STREAM_MS_MAX,
-    store::{Record, buffer::BufferPool, geometry::Extent, ring::Ring},
-    units::{Millis, Now, UnixMillis, UnixSecs},
+    store::{Record, buffer::BufferPool, ring::Ring},
+    units::{Millis, Now, Ticks90k, UnixMillis, UnixSecs},
 };
 use audience::Audience;
 use flash::FlashState;
@@ -36,6 +38,7 @@ use live::{Publisher, PublisherId, Refused, Seat, Session};
 use rates::{Rate, Rates};
 use recorder::{Job, Recorder};
 use tally::Tally;
+use window::Rendered;
 
 /// A channel as connections share it on the one engine thread.
 pub type SharedChannel = Rc<RefCell<Channel>>;
@@ -101,6 +104,8 @@ pub struct Channel {
     /// The least first sequence number of the window: what has left it does not come back.
     window_first: u64,
     rendered: Option<Rendered>,
+    /// What those who wait for parts were told last: the last segment, the parts of the one behind it, whether somebody publishes.
+    told: (u64, Option<usize>, bool),
 }
 
 /// How a channel's ring stands.
@@ -134,52 +139,6 @@ impl fmt::Display for Making {
             _ => write!(f, "{percent} % done, ready in about {} min", left_s.div_ceil(60)),
         }
     }
-}
-
-/// A live playlist's text, made once per change.
-#[derive(Debug)]
-pub struct Rendered {
-    of: Revision,
-    /// The text.
-    pub text: Rc<[u8]>,
-    /// The same, packed, once somebody asked for it so.
-    pub gzip: Option<Rc<[u8]>>,
-    /// Its entity tag.
-    pub etag: String,
-    /// When it changed last.
-    pub changed: UnixSecs,
-}
-
-/// Tells one state of a playlist from another.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Revision {
-    first: u64,
-    last: u64,
-    gaps: usize,
-    kind: Kind,
-}
-
-impl Revision {
-    fn of<'a>(window: &Window<impl Iterator<Item = &'a Record> + Clone>) -> Self {
-        let start = Self { first: u64::MAX, last: 0, gaps: 0, kind: window.kind };
-        window.records.clone().fold(start, |of, record| Self {
-            first: of.first.min(record.sequence),
-            last: record.sequence,
-            gaps: of.gaps + usize::from(record.is_gap),
-            ..of
-        })
-    }
-}
-
-/// The part of the ring that a live playlist lists.
-#[derive(Clone, Debug)]
-pub struct Window<R> {
-    /// Its segments, oldest first.
-    pub records: R,
-    /// How it ends.
-    pub kind: Kind,
-    /// TARGETDURATION, in seconds.
-    pub target_duration_s: u16,
 }
 
 /// Why a channel takes no publisher.
@@ -217,6 +176,7 @@ impl Channel {
             listed_at: UnixSecs(0),
             window_first: 0,
             rendered: None,
+            told: (0, None, false),
         }
     }
 
@@ -240,7 +200,11 @@ impl Channel {
             self.carry = Carry::from_earlier_run();
         }
         self.ends_at = Some(now.mono.plus(BROKEN_STREAM_MS_MAX));
-        self.storage = Storage::Ready(Box::new(Recorder::new(ring, frag_duration_s(&self.config))));
+        self.storage = Storage::Ready(Box::new(Recorder::new(
+            ring,
+            frag_duration_s(&self.config),
+            self.part_target(),
+        )));
     }
 
     /// Its ring is being made. `true`: a tenth more than when the log was told last.
@@ -389,6 +353,17 @@ impl Channel {
 
     // ---- Publishing ----
 
+    /// The longest part of a segment, where parts are listed.
+    fn part_target(&self) -> Option<Ticks90k> {
+        let low_latency = self.config.low_latency.as_ref()?;
+        Some(Ticks90k::from_millis(low_latency.part_ms.into()))
+    }
+
+    /// How the camera keeps time, where segments are to be listed in parts and somebody publishes.
+    pub fn cadence(&self) -> Option<Cadence> {
+        self.ingest.as_ref()?.cadence()
+    }
+
     /// Lets a publisher in, or says why not. The one who publishes may lose the channel by it.
     pub fn publish(
         &mut self,
@@ -409,7 +384,8 @@ impl Channel {
         self.pushed_playlist = publisher.playlist_name.as_deref().map(SmolStr::from);
         let away_ms = self.left_at.map_or(0, |left_at| now.mono.since(left_at));
         let carry = std::mem::take(&mut self.carry).after_pause(away_ms);
-        self.ingest = Some(Ingest::new(self.config.frag_duration_s, carry));
+        let ingest = Ingest::new(self.config.frag_duration_s, carry);
+        self.ingest = Some(ingest.in_parts(self.part_target()));
         self.rates = Rates::default();
         self.rates.look(0, 0, now.mono);
         self.ends_at = None;
@@ -554,96 +530,11 @@ impl Channel {
         self.config = config;
         self.rendered = None;
     }
-
-    // ---- Viewing ----
-
-    /// Whether `file` is the name of the live playlist.
-    pub fn is_playlist(&self, file: &str) -> bool {
-        self.config.playlist_name == file || self.pushed_playlist.as_deref() == Some(file)
-    }
-
-    /// The names of the live playlist: the configured one, and the one that the last push asked for.
-    pub fn playlist_names(&self) -> impl Iterator<Item = &SmolStr> {
-        let configured = &self.config.playlist_name;
-        let pushed = self.pushed_playlist.iter().filter(move |pushed| *pushed != configured);
-        [configured].into_iter().chain(pushed)
-    }
-
-    /// The segment with this name.
-    pub fn segment(&self, start: UnixMillis) -> Option<&Record> {
-        self.recorder()?.ring().find(start).filter(|record| !record.is_gap)
-    }
-
-    /// Where the next piece of a segment's bytes lies in the ring's file. `None`: the ring has given the segment up.
-    pub fn extent(&self, sequence: u64, offset: u64, bytes_max: u64) -> Option<Extent> {
-        let ring = self.recorder()?.ring();
-        let record = ring.record(sequence).filter(|_| ring.is_readable(sequence))?;
-        ring.extent(record, offset, bytes_max)
-    }
-
-    /// The window that viewers see. `None`: there is nothing to see, or the channel is withdrawn.
-    pub fn window(&self, now: Now) -> Option<Window<impl Iterator<Item = &Record> + Clone>> {
-        let recorder = self.recorder().filter(|_| self.config.status == Status::Enabled)?;
-        let target_duration_s = recorder.target_duration_s()?;
-        let records = recorder.ring().records();
-        let len = playlist::window_len(
-            records.clone(),
-            self.config.frag_count as usize,
-            target_duration_s,
-        );
-        let records = records
-            .clone()
-            .skip(records.len() - len)
-            .skip_while(|record| record.sequence < self.window_first);
-        // A playlist that has ended does not change (RFC 8216 §4.3.3.4): what is on its way to the flash comes first.
-        let is_over = self.ends_at.is_some_and(|ends_at| now.mono >= ends_at);
-        let kind = if is_over && !recorder.ring().is_sealing() { Kind::Ended } else { Kind::Live };
-        records.clone().next().is_some().then_some(Window { records, kind, target_duration_s })
-    }
-
-    /// The live playlist as it is.
-    pub fn playlist(&mut self, now: Now) -> Option<&mut Rendered> {
-        if let Some(rendered) = self.render(now)? {
-            self.window_first = rendered.of.first;
-            self.rendered = Some(rendered);
-        }
-        self.rendered.as_mut()
-    }
-}
-
-impl Channel {
-    /// The live playlist, if it is another than the one that was made last.
-    fn render(&self, now: Now) -> Option<Option<Rendered>> {
-        let window = self.window(now)?;
-        let of = Revision::of(&window);
-        if self.rendered.as_ref().is_some_and(|rendered| rendered.of == of) {
-            return Some(None);
-        }
-        let mut text = String::with_capacity(1024);
-        playlist::render(
-            window.records.clone(),
-            window.kind,
-            window.target_duration_s,
-            &mut text,
-            write_segment_name,
-        );
-        let newest_end = window.records.last().map_or(UnixSecs(0), |record| record.end().as_secs());
-        let etag = format!(
-            "\"{:X}-{:X}-{:X}-{:X}\"",
-            of.first,
-            of.last,
-            of.gaps,
-            u8::from(of.kind == Kind::Ended)
-        );
-        // After a restart nobody knows when the newest segment was listed; it was not before it ended.
-        let changed = if self.listed_at == UnixSecs(0) { newest_end } else { self.listed_at };
-        Some(Some(Rendered { of, text: text.into_bytes().into(), gzip: None, etag, changed }))
-    }
 }
 
 /// Writes a segment's file name: thirteen digits of milliseconds and `.ts`.
-pub fn write_segment_name(record: &Record, out: &mut String) {
-    let _ = write!(out, "{:013}.ts", record.start.0);
+pub fn write_segment_name(start: UnixMillis, out: &mut String) {
+    let _ = write!(out, "{:013}.ts", start.0);
 }
 
 /// FragDuration is 1 to 100 seconds.

@@ -4,16 +4,21 @@
 //! and makes a gap of a segment that the flash could not take. What has to be written gathers in an outbox, in order.
 
 use crate::{
-    channel::{clock::SegmentClock, target::TargetDuration},
-    hls::{SegmentEnd, SegmentSink, SegmentStart},
-    limits::SEGMENT_WARM_MS,
+    channel::{
+        clock::SegmentClock,
+        parts::{PartLog, Parted},
+        target::TargetDuration,
+    },
+    hls::{PartEnd, SegmentEnd, SegmentSink, SegmentStart},
+    limits::{PARTS_AHEAD_MS, SEGMENT_WARM_MS},
     store::{
         Record, Seal, Write,
         buffer::BufferPool,
+        geometry::Extent,
         ring::{Listing, Ring},
         segment::SegmentWriter,
     },
-    units::{Millis, Now, UnixMillis},
+    units::{Millis, Now, Ticks90k, UnixMillis},
 };
 
 /// Work for the flash thread, in the order in which it must be done.
@@ -42,6 +47,29 @@ pub struct Recorder {
     lost_segments: u64,
     /// The ring is closed, to be opened anew: what comes meanwhile is lost.
     is_offline: bool,
+    /// Where segments are listed in parts.
+    parts: Option<Box<Parts>>,
+}
+
+/// What there is of parts.
+#[derive(Debug)]
+struct Parts {
+    /// Longest part.
+    target: Ticks90k,
+    log: PartLog,
+}
+
+/// Where the next bytes of a segment are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Piece<'a> {
+    /// In the ring's file.
+    File(Extent),
+    /// In the write buffer.
+    Held(&'a [u8]),
+    /// With the flash thread: to be asked again when it has written them.
+    Underway,
+    /// The ring has given the segment up, or lost it.
+    Gone,
 }
 
 /// The segment that is being written.
@@ -55,7 +83,10 @@ struct Open {
 
 impl Recorder {
     /// Goes on with a ring that was opened or recovered.
-    pub fn new(ring: Ring, frag_duration_s: u16) -> Self {
+    ///
+    /// `part_target`: segments are listed in parts that are no longer.
+    pub fn new(ring: Ring, frag_duration_s: u16, part_target: Option<Ticks90k>) -> Self {
+        let parts = part_target.map(|target| Box::new(Parts { target, log: PartLog::default() }));
         let recorded = ring.history().next_back().map(|record| record.target_duration_s);
         Self {
             clock: SegmentClock::new(ring.time_floor()),
@@ -68,6 +99,7 @@ impl Recorder {
             retired_below: None,
             lost_segments: 0,
             is_offline: false,
+            parts,
         }
     }
 
@@ -114,6 +146,9 @@ impl Recorder {
         if !is_gap {
             note_warm(&mut self.warm, &self.ring, sequence, now);
         }
+        if let Some(parts) = &mut self.parts {
+            parts.log.sealed(sequence);
+        }
         self.ring.record(sequence)
     }
 
@@ -124,10 +159,16 @@ impl Recorder {
         // The open segment becomes a gap: the discontinuity stands before that.
         self.has_hole |= loss.has_hole;
         self.warm.retain(|(sequence, _)| *sequence < synced_below);
+        let mut writes_dropped = 0;
         for job in self.outbox.drain(..) {
             if let Job::Write(write) = job {
                 pool.give(write.buffer);
+                writes_dropped += 1;
             }
+        }
+        let listed_below = self.ring.records().next_back().map_or(0, |last| last.sequence + 1);
+        if let Some(parts) = &mut self.parts {
+            parts.log.fail(synced_below.min(listed_below), writes_dropped);
         }
         if let Some(writer) = self.open.as_mut().and_then(|open| open.writer.take()) {
             writer.abandon(pool);
@@ -147,6 +188,9 @@ impl Recorder {
         self.clock.raise(ring.time_floor());
         self.ring = ring;
         self.is_offline = false;
+        if let Some(parts) = &mut self.parts {
+            parts.log = PartLog::default();
+        }
         self.warm.clear();
         self.retired_below = Some(0);
     }
@@ -155,6 +199,52 @@ impl Recorder {
     pub fn spoil(&mut self, sequence: u64) -> bool {
         self.warm.retain(|(warm, _)| *warm != sequence);
         self.ring.spoil(sequence)
+    }
+
+    /// The flash thread is done with a write. To be told where segments are listed in parts.
+    pub const fn written(&mut self) {
+        if let Some(parts) = &mut self.parts {
+            parts.log.written();
+        }
+    }
+
+    /// The parts of a segment, if it has any.
+    pub fn parted(&self, sequence: u64) -> Option<&Parted> {
+        self.parts.as_ref()?.log.of(sequence)
+    }
+
+    /// The segment behind the last one that is listed, if it is listed in parts.
+    pub fn ahead(&self) -> Option<&Parted> {
+        let last = self.ring.records().next_back()?.sequence;
+        let log = &self.parts.as_ref()?.log;
+        log.of(last + 1).filter(|_| log.has_sealed(last))
+    }
+
+    /// Where the bytes of a segment from `offset` on are, at most `bytes_max` of them in one piece.
+    pub fn piece(&self, sequence: u64, offset: u64, bytes_max: u64) -> Piece<'_> {
+        if let Some(record) = self.ring.record(sequence) {
+            let extent = self.ring.extent(record, offset, bytes_max);
+            let extent = extent.filter(|_| self.ring.is_readable(sequence));
+            return extent.map_or(Piece::Gone, Piece::File);
+        }
+        let Some(parts) = &self.parts else { return Piece::Gone };
+        let Some(parted) = parts.log.of(sequence) else { return Piece::Gone };
+        let open = self.open.as_ref().and_then(|open| open.writer.as_ref());
+        if let Some(writer) = open.filter(|writer| writer.sequence() == sequence)
+            && let Some(in_buffer) = offset.checked_sub(writer.handed_out())
+        {
+            let held = usize::try_from(in_buffer).ok().and_then(|from| writer.held().get(from..));
+            let held = held.unwrap_or_default();
+            let most = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(held.len());
+            return Piece::Held(held.get(..most).unwrap_or_default());
+        }
+        match parts.log.written_bytes(parted).checked_sub(offset) {
+            None | Some(0) => Piece::Underway,
+            Some(written) => {
+                let layout = &self.ring.geometry().layout;
+                Piece::File(layout.extent(parted.position + offset, written.min(bytes_max)))
+            }
+        }
     }
 
     /// A segment has been read through and is good.
@@ -187,24 +277,49 @@ pub struct Sink<'a> {
 
 impl SegmentSink for Sink<'_> {
     fn open(&mut self, start: SegmentStart) {
-        let Recorder { ring, clock, retired_below, open, is_offline, .. } = &mut *self.recorder;
+        let Recorder { ring, clock, retired_below, open, is_offline, parts, has_hole, .. } =
+            &mut *self.recorder;
         let name = clock.start(start.dts, start.is_discontinuity, self.now.wall);
         let room = if *is_offline { None } else { ring.open_segment().ok() };
         let writer = room.map(|room| {
             *retired_below = Some(room.readable_from);
             SegmentWriter::new(room)
         });
+        // One that starts later than the flash was told before could come under its name again after a power cut.
+        if let (Some(parts), Some(writer)) = (parts, &writer)
+            && start.is_parted
+            && name.0 <= ring.time_floor().0 + PARTS_AHEAD_MS
+        {
+            let is_discontinuity = start.is_discontinuity || *has_hole;
+            parts.log.open(writer.sequence(), name, is_discontinuity, writer.position());
+        }
         *open = Some(Open { start, name, writer });
     }
 
     fn write(&mut self, packets: &[u8]) {
-        let Recorder { open, outbox, .. } = &mut *self.recorder;
+        let Recorder { open, outbox, parts, .. } = &mut *self.recorder;
         let Some(open) = open else { return };
         let Some(writer) = &mut open.writer else { return };
-        if writer.write(packets, self.pool, |write| outbox.push(Job::Write(write))).is_err()
+        let before = outbox.len();
+        let taken = writer.write(packets, self.pool, |write| outbox.push(Job::Write(write)));
+        if let Some(parts) = parts {
+            parts.log.issue(outbox.len() - before);
+        }
+        if taken.is_err()
             && let Some(writer) = open.writer.take()
         {
+            if let Some(parts) = parts {
+                parts.log.forget(writer.sequence());
+            }
             writer.abandon(self.pool);
+        }
+    }
+
+    fn part(&mut self, part: PartEnd) {
+        let Recorder { open, parts, .. } = &mut *self.recorder;
+        let writer = open.as_ref().and_then(|open| open.writer.as_ref());
+        if let (Some(parts), Some(writer)) = (parts, writer) {
+            parts.log.part(writer.sequence(), part, writer.marked(), parts.target);
         }
     }
 
@@ -234,6 +349,7 @@ impl SegmentSink for Sink<'_> {
             lost_segments,
             retired_below,
             is_offline,
+            parts,
             ..
         } = &mut *self.recorder;
         let Some(Open { start, name, writer }) = open.take() else { return };
@@ -249,9 +365,20 @@ impl SegmentSink for Sink<'_> {
             is_discontinuity: start.is_discontinuity || *has_hole,
             is_independent: end.is_independent,
         };
-        let seal = match writer
-            .map(|writer| writer.finish(self.pool, |write| outbox.push(Job::Write(write))))
-        {
+        let before = outbox.len();
+        let sequence = writer.as_ref().map(SegmentWriter::sequence);
+        let finished =
+            writer.map(|writer| writer.finish(self.pool, |write| outbox.push(Job::Write(write))));
+        if let (Some(parts), Some(sequence)) = (parts, sequence) {
+            parts.log.issue(outbox.len() - before);
+            match finished.flatten() {
+                Some(body) => {
+                    parts.log.seal(sequence, body.bytes.into(), end.duration, parts.target);
+                }
+                None => parts.log.forget(sequence),
+            }
+        }
+        let seal = match finished {
             Some(Some(body)) => ring.seal(body, listing),
             // Not one whole access unit: there was no segment.
             Some(None) => {

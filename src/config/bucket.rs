@@ -1,7 +1,7 @@
 //! The `[[bucket]]` tables, with the channels in them.
 
 use super::{
-    Acl, Bucket, Config, DynamicChannels, LiveChannel, Status, Store, Takeover, names,
+    Acl, Bucket, Config, DynamicChannels, LiveChannel, LowLatency, Status, Store, Takeover, names,
     problem::{At, Notes, Seen},
     rings::{
         FRAG_COUNT_DEFAULT, FRAG_DURATION_S_DEFAULT, RING_BYTES_DEFAULT, bytes_per_sec, geometry,
@@ -11,7 +11,7 @@ use super::{
     size::Size,
     table::Table,
 };
-use crate::limits::{BUCKET_HOSTS_MAX, CHANNELS_MAX, RING_BYTES_MAX};
+use crate::limits::{BUCKET_HOSTS_MAX, CHANNELS_MAX, PART_MS_MIN, RING_BYTES_MAX};
 
 /// Segments that a live playlist should list at least (HLS authoring specification for Apple devices, 8.11).
 const FRAG_COUNT_GOOD: u32 = 6;
@@ -107,6 +107,7 @@ impl<'t> Buckets<'t> {
         let frag_duration_s =
             table.number("frag_duration", 1..=100).unwrap_or(FRAG_DURATION_S_DEFAULT);
         let frag_count = table.number("frag_count", 1..=100).unwrap_or(FRAG_COUNT_DEFAULT);
+        let (has_low_latency, parts) = (table.has("low_latency"), table.table("low_latency"));
         for (given, other) in [("frag_duration", "frag_count"), ("frag_count", "frag_duration")] {
             if table.has(given) && !table.has(other) {
                 let message = format!("stands without {other}: both or neither are given");
@@ -138,6 +139,7 @@ impl<'t> Buckets<'t> {
                 .unwrap_or("playlist.m3u8".into()),
             ring_bytes: self.ring_bytes(&mut table, frag_duration_s, frag_count),
             takeover,
+            low_latency: has_low_latency.then(|| low_latency(parts, frag_duration_s)).flatten(),
             modified: None,
         };
         table.finish();
@@ -224,4 +226,13 @@ impl<'t> Buckets<'t> {
             }
         }
     }
+}
+
+/// Parts are at least two to a segment.
+fn low_latency(mut table: Table<'_>, frag_duration_s: u32) -> Option<LowLatency> {
+    table.require("part");
+    let most_ms = frag_duration_s.saturating_mul(1000) / 2;
+    let part_ms = table.millis("part", PART_MS_MIN..=most_ms.max(PART_MS_MIN));
+    table.finish();
+    Some(LowLatency { part_ms: part_ms? })
 }

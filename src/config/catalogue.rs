@@ -226,6 +226,7 @@ fn add_channel(config: &mut Config, path: &ChannelPath, settings: &Settings) -> 
         playlist_name: settings.playlist_name.clone(),
         ring_bytes: dynamic.ring_bytes,
         takeover: Takeover::Reject,
+        low_latency: None,
         modified: Some(settings.modified),
     });
     Ok(())

@@ -265,8 +265,17 @@ pub struct LiveChannel {
     pub ring_bytes: u64,
     /// What happens to a second publisher.
     pub takeover: Takeover,
+    /// Parts of segments are listed before the segments are complete; `None`: they are not.
+    pub low_latency: Option<LowLatency>,
     /// When PutLiveChannel made it or changed it last; `None`: the file defines it, and only the file can change it.
     pub modified: Option<UnixSecs>,
+}
+
+/// Low-latency HLS (draft-pantos-hls-rfc8216bis, appendix B).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LowLatency {
+    /// Longest part (PART-TARGET), in milliseconds.
+    pub part_ms: u32,
 }
 
 /// A LiveChannel's name, with its bucket's.

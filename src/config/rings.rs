@@ -70,6 +70,10 @@ impl Config {
         memory_budget(&Load {
             publishers: self.limits.publishers.into(),
             viewers: self.limits.viewers.into(),
+            low_latency: self
+                .live_channels()
+                .filter(|(_, channel)| channel.low_latency.is_some())
+                .count() as u64,
             channels: self.ring_plans().map(|plan| u64::from(plan.count)).sum(),
             index_bytes: index_bytes.fold(0, u64::saturating_add),
         })

@@ -120,6 +120,36 @@ impl<'t> Table<'t> {
         in_range
     }
 
+    /// A time in a range, in milliseconds: a number of seconds, with or without a fraction.
+    pub(super) fn millis(
+        &mut self,
+        key: &'static str,
+        allowed: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let value = self.take(key)?;
+        let secs = match value {
+            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+            _ => integer(value).and_then(|secs| u32::try_from(secs).ok()).map(f64::from),
+        };
+        let Some(secs) = secs else { return self.wrong_type(key, value, "seconds such as 0.33") };
+        let ms = secs * 1000.0;
+        let is_in_range = (f64::from(*allowed.start())..=f64::from(*allowed.end())).contains(&ms);
+        if !is_in_range {
+            let bound = |ms: &u32| f64::from(*ms) / 1000.0;
+            let (low, high) = (bound(allowed.start()), bound(allowed.end()));
+            let message = format!("{secs} s is not within {low} to {high}");
+            self.notes.problem(&self.at(key), message);
+            return None;
+        }
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it lies between two numbers that fit"
+        )]
+        let whole_ms = ms.round() as u32;
+        Some(whole_ms)
+    }
+
     /// A size in a range, in bytes: a number, or a string with a unit.
     pub(super) fn size(&mut self, key: &'static str, allowed: RangeInclusive<u64>) -> Option<u64> {
         let value = self.take(key)?;

@@ -5,8 +5,9 @@ use serde::Serialize;
 use crate::{
     access::sign::Signer,
     channel::Channel,
-    config::{Acl, Bucket, Status as Enabled},
+    config::{Acl, Bucket, LowLatency, Status as Enabled},
     console::{View, hint, timeline::Timeline},
+    hls::parts::Cadence,
     query::encode_path,
     units::{Now, UnixMillis},
 };
@@ -46,6 +47,8 @@ pub struct ChannelStatus {
     pub frag_count: u32,
     /// EXT-X-TARGETDURATION; `null`: nothing was ever recorded.
     pub target_duration_s: Option<u16>,
+    /// Low latency; `null`: the channel is not to have it.
+    pub low_latency: Option<LowLatencyStatus>,
     /// The newest segment.
     pub newest_segment: Option<Segment>,
     /// Whether the next segment should have been listed.
@@ -90,6 +93,16 @@ pub struct Video {
     pub gop_shortest_ms: Option<i64>,
     /// Longest.
     pub gop_longest_ms: Option<i64>,
+}
+
+/// Low latency.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LowLatencyStatus {
+    /// `idle`: nobody publishes; `measuring` the camera's key frames; `parts`: segments are listed in parts;
+    /// `plain`: they cannot be, and a hint says why.
+    pub state: &'static str,
+    /// Longest part.
+    pub part_ms: u32,
 }
 
 /// AAC that arrives.
@@ -231,7 +244,13 @@ impl ChannelStatus {
                 Some(_) => "Live",
                 None => "Idle",
             },
-            hints: gop.and_then(|gop| hint::gop(gop, config.frag_duration_s)).into_iter().collect(),
+            hints: [
+                gop.and_then(|gop| hint::gop(gop, config.frag_duration_s)),
+                channel.cadence().and_then(hint::low_latency),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             play_path: play_path(channel, bucket, signer.as_ref()),
             publish_url: publish_url(channel, view, signer.as_ref().filter(|_| is_signing_needed)),
             is_publish_url_unsigned: is_signing_needed && signer.is_none(),
@@ -248,6 +267,15 @@ impl ChannelStatus {
             frag_duration_s: config.frag_duration_s,
             frag_count: config.frag_count,
             target_duration_s: channel.recorder().and_then(|recorder| recorder.target_duration_s()),
+            low_latency: config.low_latency.map(|LowLatency { part_ms }| LowLatencyStatus {
+                state: match channel.cadence() {
+                    None => "idle",
+                    Some(Cadence::Unknown) => "measuring",
+                    Some(Cadence::Steady) => "parts",
+                    Some(Cadence::Uneven | Cadence::Sparse | Cadence::Long) => "plain",
+                },
+                part_ms,
+            }),
             newest_segment: newest.map(|record| Segment {
                 media_sequence: record.sequence,
                 start_unix_ms: record.start.0,

@@ -1,6 +1,9 @@
 //! What a camera's settings make of the stream, and what to change there.
 
-use crate::hls::Gop;
+use crate::{
+    hls::{Gop, parts::Cadence},
+    limits::PARTS_PER_SEGMENT_MAX,
+};
 
 /// What to change at the camera where its key frames make segments longer than they were asked to be.
 pub(super) fn gop(measured: Gop, frag_duration_s: u32) -> Option<String> {
@@ -18,6 +21,25 @@ pub(super) fn gop(measured: Gop, frag_duration_s: u32) -> Option<String> {
     })
 }
 
+/// What to change at the camera so that its segments can be listed in parts.
+pub(super) fn low_latency(cadence: Cadence) -> Option<String> {
+    let why = match cadence {
+        Cadence::Unknown | Cadence::Steady => return None,
+        Cadence::Uneven => String::from(
+            "key frames come at uneven distances: set the camera's key frame interval (GOP) to a fixed 1 s, without scene \
+             detection or a smart codec.",
+        ),
+        Cadence::Sparse => String::from(
+            "two pictures last longer than a part: raise the camera's frame rate, or low_latency.part.",
+        ),
+        Cadence::Long => format!(
+            "a segment would have more than {PARTS_PER_SEGMENT_MAX} parts: set the camera's key frame interval (GOP) to 1 s, \
+             or raise low_latency.part.",
+        ),
+    };
+    Some(format!("Served without low latency, because {why}"))
+}
+
 /// Milliseconds as seconds with at most one decimal.
 fn seconds(ms: i64) -> String {
     let tenths = (ms + 50) / 100;
@@ -31,6 +53,17 @@ fn seconds(ms: i64) -> String {
 mod tests {
     use super::*;
     use crate::units::Ticks90k;
+
+    #[test]
+    fn a_stream_that_is_served_in_parts_or_measured_gets_no_hint_and_every_other_says_what_to_set()
+    {
+        assert_eq!(low_latency(Cadence::Unknown), None);
+        assert_eq!(low_latency(Cadence::Steady), None);
+        for cadence in [Cadence::Uneven, Cadence::Sparse, Cadence::Long] {
+            let hint = low_latency(cadence).unwrap();
+            assert!(hint.contains("the camera's") && hint.ends_with('.'), "{hint}");
+        }
+    }
 
     #[test]
     fn the_hint_names_the_segments_that_the_key_frames_make() {

@@ -67,7 +67,10 @@ fn row(channel: &ChannelStatus) -> [String; HEADINGS.len()] {
         video.map_or(0, |v| v.bytes_per_s) + channel.audio.map_or(0, |a| a.bytes_per_s);
     [
         format!("{}/{}", channel.bucket, channel.channel),
-        channel.status.to_owned(),
+        match channel.low_latency {
+            Some(low_latency) if low_latency.state == "parts" => format!("{}, LL", channel.status),
+            _ => channel.status.to_owned(),
+        },
         channel.publisher.as_ref().map_or_else(none, |p| p.remote_addr.clone()),
         video.map_or_else(none, |v| {
             let rate = (v.frame_rate * 10.0).round() / 10.0;

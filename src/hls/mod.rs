@@ -7,6 +7,7 @@
 //! ```
 
 pub mod audio_pes;
+pub mod parts;
 pub mod playlist;
 mod psi;
 pub mod segmenter;
@@ -31,6 +32,9 @@ pub trait SegmentSink {
     fn rollback(&mut self) -> bool;
     /// Bytes that still fit the open segment. One that was lost goes on as if it were not: it becomes a gap.
     fn room(&self) -> u64;
+    /// All up to the last mark, from the part before on, is a part. Only a sink that was told of
+    /// [`SegmentStart::is_parted`] hears of parts.
+    fn part(&mut self, part: PartEnd);
     /// Seals the open segment at the last mark. One that was never marked is empty and forgotten.
     fn seal(&mut self, end: SegmentEnd);
 }
@@ -42,6 +46,17 @@ pub struct SegmentStart {
     pub dts: Ticks90k,
     /// A discontinuity stands before it.
     pub is_discontinuity: bool,
+    /// It is going to be listed in parts.
+    pub is_parted: bool,
+}
+
+/// What is known of a part of a segment when it ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PartEnd {
+    /// From its first access unit's decoding time to that of what comes behind it.
+    pub duration: Ticks90k,
+    /// It starts with an IDR picture.
+    pub is_independent: bool,
 }
 
 /// What is known of a segment when it ends.

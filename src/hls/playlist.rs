@@ -2,13 +2,14 @@
 //!
 //! A playlist is never a file: it is made from the ring's records when it is asked for, so it cannot be torn, and
 //! it cannot disagree with what the ring holds. Sources: RFC 8216 §4.3, §6.2; for EXT-X-GAP the successor draft
-//! (draft-pantos-hls-rfc8216bis §4.4.4.7).
+//! (draft-pantos-hls-rfc8216bis §4.4.4.7), and for low latency §4.4.3.7, §4.4.3.8, §4.4.4.9 and §4.4.5.3.
 
 use std::fmt::Write;
 
 use crate::{
+    hls::parts::Part,
     store::Record,
-    units::{IsoMillis, Ticks90k},
+    units::{IsoMillis, Ticks90k, UnixMillis},
 };
 
 /// How a playlist ends.
@@ -21,6 +22,40 @@ pub enum Kind {
     /// A recording: all of it, for good (EXT-X-PLAYLIST-TYPE:VOD).
     Vod,
 }
+
+/// What a low-latency playlist lists beside its segments. `()` is the plain one.
+pub trait Parts {
+    /// Longest part; `None`: the playlist is a plain one.
+    fn target(&self) -> Option<Ticks90k> {
+        None
+    }
+    /// The parts of a listed segment, as long as they are listed.
+    fn of(&self, _: &Record) -> &[Part] {
+        &[]
+    }
+    /// The segment behind the last one that is listed.
+    fn open(&self) -> Option<OpenSegment<'_>> {
+        None
+    }
+}
+
+impl Parts for () {}
+
+/// A segment of which only parts are listed.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenSegment<'a> {
+    /// Its name.
+    pub start: UnixMillis,
+    /// A discontinuity stands before it.
+    pub is_discontinuity: bool,
+    /// No part comes behind the last one.
+    pub is_complete: bool,
+    /// Its parts so far.
+    pub parts: &'a [Part],
+}
+
+/// How far from the end a low-latency player stays, in parts (§4.4.3.8: at least two, three are better).
+const HOLD_BACK_PARTS: i64 = 3;
 
 /// How many of the newest `records` the live window of a playlist lists.
 ///
@@ -46,13 +81,14 @@ pub fn window_len<'a>(
 
 /// Writes the playlist of `records` to `out`.
 ///
-/// `address` writes the address of a segment: its relative name, and behind it the signature if there is one.
+/// `address` writes the address of the segment that starts so: its relative name, and behind it the signature if there is one.
 pub fn render<'a>(
     records: impl Iterator<Item = &'a Record> + Clone,
     kind: Kind,
     target_duration_s: u16,
+    parts: &impl Parts,
     out: &mut String,
-    mut address: impl FnMut(&Record, &mut String),
+    mut address: impl FnMut(UnixMillis, &mut String),
 ) {
     let Some(first) = records.clone().next() else { return };
     let has_gap = records.clone().any(|record| record.is_gap);
@@ -67,6 +103,15 @@ pub fn render<'a>(
         out,
         "#EXT-X-MEDIA-SEQUENCE:{sequence}\n#EXT-X-TARGETDURATION:{target_duration_s}\n"
     );
+    if let Some(target) = parts.target() {
+        let hold_back = Ticks90k(target.0 * HOLD_BACK_PARTS);
+        let _ = write!(
+            out,
+            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}\n",
+            Seconds(hold_back),
+            Seconds(target)
+        );
+    }
     if kind != Kind::Vod {
         // Discontinuities that have left the window; the first segment's own is still in it.
         let gone = first.discontinuities - u64::from(first.is_discontinuity);
@@ -80,24 +125,65 @@ pub fn render<'a>(
         let follows = previous.is_none_or(|previous| previous.sequence + 1 == record.sequence);
         let vod_start = kind == Kind::Vod && previous.is_none();
         let is_break = (record.is_discontinuity && !vod_start) || !follows;
-        if is_break {
-            out.push_str("#EXT-X-DISCONTINUITY\n");
-        }
         // In a recording, which may list a day, a player counts on from the last one (RFC 8216 §6.3.3).
-        if kind != Kind::Vod || previous.is_none() || is_break {
-            let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", IsoMillis(record.start));
-        }
-        let ms = record.duration.as_millis();
-        let _ = writeln!(out, "#EXTINF:{}.{:03},", ms / 1000, ms % 1000);
+        let is_dated = kind != Kind::Vod || previous.is_none() || is_break;
+        begin(is_break, is_dated.then_some(record.start), out);
+        list_parts(record.start, parts.of(record), out, &mut address);
+        let _ = writeln!(out, "#EXTINF:{},", Seconds(record.duration));
         if record.is_gap {
             out.push_str("#EXT-X-GAP\n");
         }
-        address(record, out);
+        address(record.start, out);
         out.push('\n');
         previous = Some(record);
     }
+    if let Some(open) = parts.open() {
+        begin(open.is_discontinuity, Some(open.start), out);
+        list_parts(open.start, open.parts, out, &mut address);
+        if !open.is_complete {
+            out.push_str("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"");
+            address(open.start, out);
+            let end = open.parts.last().map_or(0, |part| part.offset + part.bytes);
+            let _ = writeln!(out, "\",BYTERANGE-START={end}");
+        }
+    }
     if kind != Kind::Live {
         out.push_str("#EXT-X-ENDLIST\n");
+    }
+}
+
+/// Writes what stands before a segment.
+fn begin(is_break: bool, date: Option<UnixMillis>, out: &mut String) {
+    if is_break {
+        out.push_str("#EXT-X-DISCONTINUITY\n");
+    }
+    if let Some(start) = date {
+        let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", IsoMillis(start));
+    }
+}
+
+/// Writes the parts of a segment, as ranges of it.
+fn list_parts(
+    start: UnixMillis,
+    parts: &[Part],
+    out: &mut String,
+    address: &mut impl FnMut(UnixMillis, &mut String),
+) {
+    for Part { offset, bytes, duration, is_independent } in parts {
+        let _ = write!(out, "#EXT-X-PART:DURATION={},URI=\"", Seconds(*duration));
+        address(start, out);
+        let _ = write!(out, "\",BYTERANGE=\"{bytes}@{offset}\"");
+        out.push_str(if *is_independent { ",INDEPENDENT=YES\n" } else { "\n" });
+    }
+}
+
+/// Prints whole milliseconds of media time as seconds.
+struct Seconds(Ticks90k);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = self.0.as_millis();
+        write!(f, "{}.{:03}", ms / 1000, ms % 1000)
     }
 }
 
@@ -124,8 +210,8 @@ mod tests {
 
     fn text(records: &[Record], kind: Kind) -> String {
         let mut out = String::new();
-        render(records.iter(), kind, 5, &mut out, |record, out| {
-            let _ = write!(out, "{}.ts", record.start.0);
+        render(records.iter(), kind, 5, &(), &mut out, |start, out| {
+            let _ = write!(out, "{}.ts", start.0);
         });
         out
     }
@@ -144,6 +230,49 @@ mod tests {
              #EXT-X-DISCONTINUITY\n\
              #EXT-X-PROGRAM-DATE-TIME:2027-01-15T08:00:40.000Z\n#EXTINF:5.040,\n1800000040000.ts\n"
         );
+    }
+
+    /// Two parts of the last listed segment, and one of the open one.
+    struct Low;
+
+    const PARTS: [Part; 2] = [
+        Part { offset: 0, bytes: 1880, duration: Ticks90k(25_200), is_independent: true },
+        Part { offset: 1880, bytes: 376, duration: Ticks90k(21_600), is_independent: false },
+    ];
+
+    impl Parts for Low {
+        fn target(&self) -> Option<Ticks90k> {
+            Some(Ticks90k::from_millis(330))
+        }
+        fn of(&self, record: &Record) -> &[Part] {
+            if record.sequence == 8 { &PARTS } else { &[] }
+        }
+        fn open(&self) -> Option<OpenSegment<'_>> {
+            let parts = &PARTS[..1];
+            let start = UnixMillis(1_800_000_045_000);
+            Some(OpenSegment { start, is_discontinuity: false, is_complete: false, parts })
+        }
+    }
+
+    #[test]
+    fn a_low_latency_playlist_lists_parts_as_ranges_and_hints_at_the_next() {
+        let mut list = String::new();
+        let records = [record(7, 5000), record(8, 5000)];
+        render(records.iter(), Kind::Live, 5, &Low, &mut list, |start, out| {
+            let _ = write!(out, "{}.ts", start.0);
+        });
+        let head = "#EXT-X-TARGETDURATION:5\n\
+                    #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=0.990\n\
+                    #EXT-X-PART-INF:PART-TARGET=0.330\n";
+        assert!(list.contains(head), "{list}");
+        let tail = "#EXT-X-PROGRAM-DATE-TIME:2027-01-15T08:00:40.000Z\n\
+                    #EXT-X-PART:DURATION=0.280,URI=\"1800000040000.ts\",BYTERANGE=\"1880@0\",INDEPENDENT=YES\n\
+                    #EXT-X-PART:DURATION=0.240,URI=\"1800000040000.ts\",BYTERANGE=\"376@1880\"\n\
+                    #EXTINF:5.000,\n1800000040000.ts\n\
+                    #EXT-X-PROGRAM-DATE-TIME:2027-01-15T08:00:45.000Z\n\
+                    #EXT-X-PART:DURATION=0.280,URI=\"1800000045000.ts\",BYTERANGE=\"1880@0\",INDEPENDENT=YES\n\
+                    #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"1800000045000.ts\",BYTERANGE-START=1880\n";
+        assert!(list.ends_with(tail), "{list}");
     }
 
     #[test]

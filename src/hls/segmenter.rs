@@ -86,6 +86,11 @@ impl Segmenter {
         }
     }
 
+    /// How long a segment is to be.
+    pub const fn frag_duration(&self) -> Ticks90k {
+        self.frag_duration
+    }
+
     /// Decides on the access unit that is decoded at `dts`; `has_room`: the open segment can take it.
     pub fn step(&mut self, dts: Ticks90k, is_key: bool, has_room: bool) -> Step {
         let distance = self.last_key.filter(|_| is_key).map(|key| dts - key);
@@ -177,7 +182,7 @@ impl Segmenter {
             self.change = None;
         }
         self.open = Some(Open { start: dts, is_independent: is_key, frames: 0, gop: None });
-        SegmentStart { dts, is_discontinuity }
+        SegmentStart { dts, is_discontinuity, is_parted: false }
     }
 }
 
@@ -214,7 +219,7 @@ mod tests {
     }
 
     fn start(ms: i64, is_discontinuity: bool) -> SegmentStart {
-        SegmentStart { dts: at(ms), is_discontinuity }
+        SegmentStart { dts: at(ms), is_discontinuity, is_parted: false }
     }
 
     fn end(ms: i64, is_independent: bool, gop_ms: Option<(i64, i64)>) -> SegmentEnd {

@@ -361,6 +361,7 @@ mod tests {
         fn room(&self) -> u64 {
             u64::MAX
         }
+        fn part(&mut self, _: crate::hls::PartEnd) {}
         fn seal(&mut self, _: SegmentEnd) {}
     }
 

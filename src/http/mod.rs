@@ -3,6 +3,7 @@
 pub mod address;
 pub mod conditional;
 pub mod error;
+mod low_latency;
 pub mod object;
 pub mod range;
 pub mod recording;

@@ -9,18 +9,20 @@ use flate2::{Compression, write::GzEncoder};
 
 use crate::{
     access::{Grant, PlaylistSigner, Policy},
-    channel::{Channel, SharedChannel, Window, write_segment_name},
+    channel::{Channel, SharedChannel, window::Window, write_segment_name},
     config::catalogue::Recording,
     hls::playlist,
     http::{
         conditional::{self, Verdict},
         error::OssError,
+        low_latency,
         range::{self, Part},
         recording::recorded,
         request::Request,
         response::{Body, Response},
     },
     limits::PLAYLIST_BYTES_MAX,
+    query::Query,
     store::Record,
     units::{Now, UnixMillis},
 };
@@ -34,6 +36,16 @@ const SEGMENT_TYPE: &str = "video/mp2t";
 
 /// A cache in front asks once a second for all who watch; a player is told of a segment a second later at most.
 const LIVE_LIFE: &str = "public, max-age=1";
+
+/// What comes of reading an object.
+#[derive(Debug)]
+pub enum Read {
+    /// It is there.
+    Answer(Response),
+    /// It is not there yet, and its client waits for it: to be asked for again when the channel has news, or when so many
+    /// milliseconds have passed since it was asked for first.
+    Later(SharedChannel, u64),
+}
 
 /// What is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +61,10 @@ pub struct Object<'a> {
     pub channel: Option<&'a SharedChannel>,
     /// The recording that has the key, if there is one.
     pub recording: Option<&'a Recording>,
+    /// The request's query.
+    pub query: &'a Query<'a>,
+    /// Its client may be kept waiting for what is not there yet.
+    pub may_wait: bool,
 }
 
 /// Reads an object. A route that has not asked the gate has no [`Grant`] to call it with:
@@ -71,7 +87,7 @@ pub fn read(
     grant: &Grant,
     policy: &Policy<'_>,
     now: Now,
-) -> Result<Response, OssError> {
+) -> Result<Read, OssError> {
     let no_such_key = || OssError::no_such_key(object.key);
     let (folder, file) = object.key.split_once('/').ok_or_else(no_such_key)?;
     let shared = object.channel.ok_or_else(no_such_key)?;
@@ -82,13 +98,24 @@ pub fn read(
         return Err(OssError::new(503, "ServiceUnavailable", sentence));
     }
     if let Some(start) = segment_name(file) {
-        let record = *channel.segment(start).ok_or_else(no_such_key)?;
+        let Some(record) = channel.segment(start).copied() else {
+            let open = channel.open_segment(start, now).ok_or_else(no_such_key)?;
+            drop(channel);
+            return part(request, object, shared, open, grant);
+        };
         drop(channel);
-        return segment(request, shared, &record, grant);
+        return segment(request, shared, &record, grant).map(Read::Answer);
     }
     let is_live = channel.is_playlist(file);
     // Of two with one name the live playlist is the one that is written while somebody publishes, the recording after it.
     let recording = object.recording.filter(|_| !(is_live && channel.session().is_some()));
+    if is_live
+        && recording.is_none()
+        && let Some(wait_ms) = low_latency::wait_ms(object.query, &channel, now)?
+        && object.may_wait
+    {
+        return Ok(Read::Later(Rc::clone(shared), wait_ms));
+    }
     let signed = || SignedAddresses::new(object, folder, grant, policy);
     let found = match (recording, object.is_signed_playlist) {
         (Some(recording), false) => recorded_playlist(request, object, recording, &channel, grant),
@@ -96,22 +123,23 @@ pub fn read(
             let recorded = recorded(&channel, recording.first, recording.last);
             recorded.map(|recorded| {
                 let mut addresses = signed()?;
-                let text = recorded.text(|record, out| addresses.write(record, out))?;
+                let text = recorded.text(|start, out| addresses.write(start, out))?;
                 signed_playlist(request, text)
             })
         }
         (None, _) if !is_live => None,
         (None, false) => live_playlist(request, object, &mut channel, grant, now),
-        (None, true) => channel.window(now).map(|Window { records, kind, target_duration_s }| {
+        (None, true) => channel.window(now).map(|window| {
+            let Window { records, kind, target_duration_s, parts } = window;
             let mut addresses = signed()?;
             let mut text = String::with_capacity(4096);
-            playlist::render(records, kind, target_duration_s, &mut text, |record, out| {
-                addresses.write(record, out);
+            playlist::render(records, kind, target_duration_s, &parts, &mut text, |start, out| {
+                addresses.write(start, out);
             });
             signed_playlist(request, text)
         }),
     };
-    found.ok_or_else(no_such_key)?
+    found.ok_or_else(no_such_key)?.map(Read::Answer)
 }
 
 /// The start time that a segment's file name tells: thirteen digits and `.ts`.
@@ -142,10 +170,7 @@ fn segment(
             .with("ETag", &etag)
             .with("Last-Modified", last_modified.http_date())
             .with("Accept-Ranges", "bytes")
-            .with(
-                "Cache-Control",
-                if grant.is_signed() { "private, max-age=3600" } else { "public, max-age=3600" },
-            )
+            .with("Cache-Control", segment_cache_control(grant))
             .with("x-oss-object-type", "Normal")
             .with("x-oss-storage-class", "Standard")
     };
@@ -177,6 +202,46 @@ fn segment(
             .extra("ActualObjectSize", length.to_string()));
         }
     })
+}
+
+/// A range of a segment of which only parts are listed: what is listed, or what a preload hint has promised.
+fn part(
+    request: &Request<'_>,
+    object: &Object<'_>,
+    channel: &SharedChannel,
+    (sequence, listed_bytes): (u64, u64),
+    grant: &Grant,
+) -> Result<Read, OssError> {
+    let range = request.headers.first("range").and_then(range::open_range);
+    let (first, last) = range.ok_or_else(|| OssError::no_such_key(object.key))?;
+    if first == listed_bytes && object.may_wait {
+        let wait_ms = low_latency::hint_wait_ms(&channel.borrow());
+        return Ok(Read::Later(Rc::clone(channel), wait_ms));
+    }
+    if first >= listed_bytes {
+        return Err(OssError::no_such_key(object.key));
+    }
+    let asked = last.unwrap_or(u64::MAX);
+    let last = asked.min(listed_bytes - 1);
+    let body =
+        Body::Segment { channel: Rc::clone(channel), sequence, first, bytes: last - first + 1 };
+    // The length of the whole is not known (RFC 9110 §14.4).
+    Ok(Read::Answer(
+        Response::new(206, body)
+            .with("Content-Type", SEGMENT_TYPE)
+            .with("Content-Range", format_args!("bytes {first}-{last}/*"))
+            .with("Accept-Ranges", "bytes")
+            // The same range may be longer when it is asked for again.
+            .with(
+                "Cache-Control",
+                if last < asked { "no-store" } else { segment_cache_control(grant) },
+            ),
+    ))
+}
+
+/// A segment's bytes never change, nor do those of a part: their name is never used again.
+const fn segment_cache_control(grant: &Grant) -> &'static str {
+    if grant.is_signed() { "private, max-age=3600" } else { "public, max-age=3600" }
 }
 
 fn precondition_failed() -> OssError {
@@ -223,14 +288,18 @@ fn live_playlist(
 
 /// A playlist's text with `base` before every address.
 fn with_base(text: &[u8], base: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() * 2);
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        if !line.starts_with(b"#") {
-            out.extend_from_slice(base.as_bytes());
+    const URI: &str = "URI=\"";
+    let mut out = String::with_capacity(text.len() * 2);
+    for line in String::from_utf8_lossy(text).split_inclusive('\n') {
+        match line.split_once(URI) {
+            Some((tag, rest)) if line.starts_with('#') => {
+                [tag, URI, base, rest].into_iter().for_each(|piece| out.push_str(piece));
+            }
+            _ if line.starts_with('#') => out.push_str(line),
+            _ => [base, line].into_iter().for_each(|piece| out.push_str(piece)),
         }
-        out.extend_from_slice(line);
     }
-    out
+    out.into_bytes()
 }
 
 /// The playlist of a recording; made when it is read, because the ring moves on.
@@ -259,9 +328,9 @@ fn recorded_playlist(
         Verdict::PreconditionFailed => return Some(Err(precondition_failed())),
         Verdict::NotModified | Verdict::Send => {}
     }
-    let text = recorded.text(|record, out| {
+    let text = recorded.text(|start, out| {
         out.push_str(object.base);
-        write_segment_name(record, out);
+        write_segment_name(start, out);
     });
     Some(text.map(|text| packed(request, text, described)))
 }
@@ -286,12 +355,12 @@ impl<'a> SignedAddresses<'a> {
         Ok(Self { base: object.base, folder, signer, key: String::with_capacity(96) })
     }
 
-    fn write(&mut self, record: &Record, out: &mut String) {
+    fn write(&mut self, start: UnixMillis, out: &mut String) {
         self.key.clear();
         let _ = write!(self.key, "{}/", self.folder);
-        write_segment_name(record, &mut self.key);
+        write_segment_name(start, &mut self.key);
         out.push_str(self.base);
-        write_segment_name(record, out);
+        write_segment_name(start, out);
         self.signer.query_for(&self.key, out);
     }
 }

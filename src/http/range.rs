@@ -31,6 +31,14 @@ pub fn part(header: Option<&str>, length: u64, is_standard: bool) -> Part {
     }
 }
 
+/// Reads a `Range` header for an object whose length is not known: the first byte, and the last if it is named.
+/// `None`: it is no single range that starts at a byte.
+pub fn open_range(header: &str) -> Option<(u64, Option<u64>)> {
+    let (first, last) = header.trim().strip_prefix("bytes=")?.trim().split_once('-')?;
+    let (first, last) = (number(first)??, number(last)?);
+    last.is_none_or(|last| last >= first).then_some((first, last))
+}
+
 enum Wanted {
     Bytes(u64, u64),
     /// Well-formed, and not in this object.

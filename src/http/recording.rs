@@ -35,14 +35,18 @@ pub fn recorded(
 
 impl<'a, R: Iterator<Item = &'a Record> + Clone> Recorded<R> {
     /// The playlist's text. `address` writes the address of a segment.
-    pub fn text(&self, mut address: impl FnMut(&Record, &mut String)) -> Result<String, OssError> {
+    pub fn text(
+        &self,
+        mut address: impl FnMut(UnixMillis, &mut String),
+    ) -> Result<String, OssError> {
         let mut text = String::with_capacity(4096);
         let is_too_long = Cell::new(false);
         let records = self.records.clone().take_while(|_| !is_too_long.get());
-        playlist::render(records, Kind::Vod, self.target_duration_s, &mut text, |record, out| {
-            address(record, out);
+        let address = |start, out: &mut String| {
+            address(start, out);
             is_too_long.set(out.len() > PLAYLIST_BYTES_MAX);
-        });
+        };
+        playlist::render(records, Kind::Vod, self.target_duration_s, &(), &mut text, address);
         if text.len() > PLAYLIST_BYTES_MAX {
             let message = "The playlist of this range is larger than 1 MB: ask for a shorter one.";
             return Err(OssError::new(400, "InvalidRequest", message));

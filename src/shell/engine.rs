@@ -40,13 +40,14 @@ use crate::{
         files::{self, Whole},
         flash::{Event, FlashThread, Job as FlashJob, LoadError, Open, RingId},
         memory,
+        news::News,
         peer_log::PeerLog,
         places::{Place, Places},
         returned::Returned,
         ring_file,
         seats::{Seat, Seats},
     },
-    store::{buffer::BufferPool, recovery::BodyError},
+    store::{Ahead, buffer::BufferPool, recovery::BodyError},
     units::{Now, UnixSecs},
 };
 
@@ -93,6 +94,8 @@ pub(super) struct Engine {
     /// A write buffer is free again that somebody waited for.
     buffer_returned: Notify,
     returned: Arc<Returned>,
+    /// What channels with low latency tell those who wait for a part.
+    pub(super) news: News,
     /// Segments were retired: who sends one looks whether it is still there.
     pub(super) retired: Notify,
     /// A publisher lost its channel: all look whether it was them.
@@ -136,6 +139,7 @@ impl Engine {
             text_bytes: Seats::new(HTTP_TEXT_BYTES_HELD_MAX),
             ring_opened: Notify::new(),
             buffer_returned: Notify::new(),
+            news: News::default(),
             retired: Notify::new(),
             cut: Notify::new(),
             file_config: RefCell::new(file_config),
@@ -240,13 +244,16 @@ impl Engine {
     }
 
     /// Answers a request. `body` is what came behind its head; `None`: nothing was read of it.
+    ///
+    /// `may_wait`: its client may be kept waiting for what is not there yet.
     pub(super) fn respond(
         &self,
         request: &Request<'_>,
         body: Option<&[u8]>,
         origin: Origin,
+        may_wait: bool,
     ) -> Reply {
-        self.with_world(|world| respond(request, body, origin, world))
+        self.with_world(|world| respond(request, body, origin, &World { may_wait, ..*world }))
     }
 
     /// A response is about to be sent.
@@ -277,6 +284,7 @@ impl Engine {
             now,
             gate_time: self.gate_time(now, &channels),
             request_id: self.next_request_id(),
+            may_wait: false,
         })
     }
 
@@ -318,6 +326,9 @@ impl Engine {
     pub(super) fn dispatch(&self, channel: &SharedChannel) {
         let mut channel = channel.borrow_mut();
         let id = channel.id;
+        if channel.take_news() {
+            self.news.listed(id);
+        }
         if channel.take_retired() {
             self.retired.notify_waiters();
         }
@@ -353,7 +364,10 @@ impl Engine {
             if recorder.is_warm(sequence, self.now().mono) {
                 return true;
             }
-            let Some(record) = recorder.ring().record(sequence).copied() else { return false };
+            let Some(record) = recorder.ring().record(sequence).copied() else {
+                // Of a segment that is being written all that is listed is at hand.
+                return recorder.parted(sequence).is_some();
+            };
             let (tell, told) = oneshot::channel();
             let mut loads = self.loads.borrow_mut();
             let name = (channel.id, sequence);
@@ -371,6 +385,7 @@ impl Engine {
     /// A ring is left: segments are sent from its file no more.
     pub(super) fn forget_file(&self, id: u32) {
         self.files.borrow_mut().remove(&id);
+        self.news.forget(id);
     }
 
     /// The file of a channel's ring.
@@ -413,7 +428,11 @@ impl Engine {
             name: channel.name(),
             geometry: rings::geometry(&config.store, ring_bytes, frag_count)
                 .map_err(|error| error.to_string())?,
-            is_relaxed: config.store.durability == Durability::Relaxed,
+            ahead: match (&channel.config.low_latency, config.store.durability) {
+                (Some(_), _) => Ahead::Parts,
+                (None, Durability::Relaxed) => Ahead::Segments,
+                (None, Durability::Segment) => Ahead::Nothing,
+            },
         };
         self.submit(FlashJob::Open(Box::new(open)))
             .map_err(|_| String::from("the flash thread has too much to do"))
@@ -431,6 +450,14 @@ impl Engine {
         let channel = |id: RingId| self.channels.borrow().by_id(id.0).cloned();
         match event {
             Event::BufferReturned => self.buffer_returned.notify_waiters(),
+            Event::Written { id } => {
+                if let Some(channel) = channel(id) {
+                    if let Some(recorder) = channel.borrow_mut().recorder_mut() {
+                        recorder.written();
+                    }
+                    self.news.written(id.0);
+                }
+            }
             Event::Sealed { id, sequence, took_ms } => {
                 if let Some(channel) = channel(id) {
                     if channel.borrow_mut().sealed(sequence, took_ms, now) {

@@ -36,7 +36,7 @@ use crate::{
     channel,
     limits::{FLASH_JOBS_MAX, FLASH_LOADS_MAX, FLASH_STEP_BYTES, WRITE_BYTES},
     store::{
-        Record, Seal, Write,
+        Ahead, Record, Seal, Write,
         geometry::{Geometry, Layout},
         layout::Superblock,
         recovery::{BodyCheck, BodyError},
@@ -88,8 +88,8 @@ pub struct Open {
     pub name: String,
     /// How large it is.
     pub geometry: Geometry,
-    /// Segments may be listed before they are synced.
-    pub is_relaxed: bool,
+    /// What may be listed before it is synced.
+    pub ahead: Ahead,
 }
 
 /// What the flash thread answers.
@@ -124,6 +124,11 @@ pub enum Event {
     },
     /// A buffer has come back that somebody waited for.
     BufferReturned,
+    /// A write is done, well or not; if not, [`Event::Failed`] came before. Told of rings whose segments are listed in parts.
+    Written {
+        /// Which ring's.
+        id: RingId,
+    },
     /// A segment may be listed: [`Ring::sealed`].
     Sealed {
         /// Which ring's.
@@ -312,6 +317,9 @@ impl Worker {
                 if let Some(Err(error)) = written {
                     self.tell(Event::Failed { id, error });
                 }
+                if self.rings.get(&id).is_some_and(|ring| ring.ahead() == Ahead::Parts) {
+                    self.tell(Event::Written { id });
+                }
             }
             Job::Seal(id, seal) => {
                 let now = self.now();
@@ -350,9 +358,9 @@ impl Worker {
     }
 
     fn recover(&mut self, open: &Open, file: RingFile) -> Result<(), OpenError> {
-        let &Open { id, geometry, is_relaxed, .. } = open;
+        let &Open { id, geometry, ahead, .. } = open;
         let shared = file.file();
-        let (writer, recovered) = RingWriter::open(file, geometry, &open.name, is_relaxed)?;
+        let (writer, recovered) = RingWriter::open(file, geometry, &open.name, ahead)?;
         self.rings.insert(id, writer);
         self.tell(Event::Opened {
             id,
@@ -516,7 +524,13 @@ mod tests {
 
     fn job(path: &Path, name: &str) -> Job {
         let (path, name) = (path.to_path_buf(), name.to_owned());
-        Job::Open(Box::new(Open { id: ID, path, name, geometry: geometry(), is_relaxed: false }))
+        Job::Open(Box::new(Open {
+            id: ID,
+            path,
+            name,
+            geometry: geometry(),
+            ahead: Ahead::Nothing,
+        }))
     }
 
     fn start() -> (FlashThread, UnboundedReceiver<Event>) {
@@ -674,7 +688,7 @@ mod tests {
         fs::remove_file(folder.ring()).unwrap();
         let huge = Geometry::new(1 << 60, 1, 4096).unwrap();
         let (path, name) = (folder.ring(), String::from("cams/front-door"));
-        let open = Open { id: ID, path, name, geometry: huge, is_relaxed: false };
+        let open = Open { id: ID, path, name, geometry: huge, ahead: Ahead::Nothing };
         flash.submit(Job::Open(Box::new(open))).unwrap();
         assert!(
             matches!(refused(&mut inbox), OpenError::NoSpace { needed_bytes } if needed_bytes == 1 << 60)

@@ -5,7 +5,7 @@
 //! when the ring gives the segment up, the connection is reset, so that nobody gets other bytes for it. They are copied, because `sendfile` is not:
 //! a socket whose reader is slow would hold pages of the ring's file until they are others. Every wait has a deadline.
 
-use std::{fs::File, io, net::SocketAddr, os::unix::fs::FileExt, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, os::unix::fs::FileExt, rc::Rc, time::Duration};
 
 use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     access::Origin,
-    channel::SharedChannel,
+    channel::{SharedChannel, recorder::Piece},
     http::{
         error,
         request::{self, BodyLength},
@@ -62,8 +62,16 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
     let _ = set_socket_send_buffer_size(&stream, HTTP_SEND_BUFFER_BYTES);
     let local = stream.local_addr().map_or(peer, |local| local).ip();
     let origin = Origin { peer: peer.ip(), local };
-    let (unread, awaited_bytes, held) = (Vec::new(), None, None);
-    let mut connection = Connection { stream, origin, engine, place, unread, awaited_bytes, held };
+    let mut connection = Connection {
+        stream,
+        origin,
+        engine,
+        place,
+        unread: Vec::new(),
+        awaited_bytes: None,
+        waits_until: None,
+        held: None,
+    };
     match connection.run().await {
         Ok(End::Closed) => {}
         Ok(End::Rtmp) => {
@@ -85,6 +93,8 @@ struct Connection {
     unread: Vec<u8>,
     /// How long the request is of which the head has been read and the body has not.
     awaited_bytes: Option<usize>,
+    /// Until when it waits for what is not there yet.
+    waits_until: Option<Instant>,
     /// Its place among the connections that hold one.
     held: Option<Seat>,
 }
@@ -103,6 +113,8 @@ enum Turn {
     },
     Answer(Response, KeepAlive),
     Change(Box<Change>, KeepAlive),
+    /// What is asked for is not there yet: this channel has it, in so many milliseconds at most.
+    Later(u32, u64),
     Closed,
     Rtmp,
 }
@@ -157,6 +169,21 @@ impl Connection {
                     }
                     deadline = Instant::now() + IDLE_TIME;
                 }
+                Turn::Later(channel, wait_ms) => {
+                    let until = Instant::now() + Duration::from_millis(wait_ms);
+                    let until = *self.waits_until.get_or_insert(until);
+                    // The request is kept, to be answered anew.
+                    let Some(_held) = self.engine.hold_text(self.unread.capacity()) else {
+                        return self.turn_away().await;
+                    };
+                    let news = self.engine.news.of(channel);
+                    self.place.set(Use::Sending);
+                    tokio::select! {
+                        _ = timeout_at(until, news.listed.notified()) => {}
+                        () = self.place.lost() => return Ok(End::Closed),
+                    }
+                    self.place.set(Use::Busy);
+                }
                 Turn::Closed => return Ok(End::Closed),
                 Turn::Rtmp => return Ok(End::Rtmp),
             }
@@ -192,8 +219,10 @@ impl Connection {
 
     /// There is no room to hold this request.
     async fn turn_away(&mut self) -> io::Result<End> {
-        let busy =
-            error::busy("Too many requests are half received.", self.engine.next_request_id());
+        let busy = error::busy(
+            "Too many requests are half received, or wait for a part.",
+            self.engine.next_request_id(),
+        );
         self.answer_with(busy, false).await?;
         Ok(End::Closed)
     }
@@ -257,7 +286,13 @@ impl Connection {
         let is_read = body.is_some() || request.body == BodyLength::Known(0);
         let keep_alive = request.keep_alive && is_read;
         let used = if keep_alive { all_bytes.unwrap_or(head_bytes) } else { bytes.len() };
-        match self.engine.respond(&request, body, self.origin) {
+        let may_wait = self.waits_until.is_none_or(|until| Instant::now() < until);
+        let reply = self.engine.respond(&request, body, self.origin, may_wait);
+        if !matches!(reply, Reply::Later(..)) {
+            self.waits_until = None;
+        }
+        match reply {
+            Reply::Later(channel, wait_ms) => (Some(Turn::Later(channel, wait_ms)), 0),
             Reply::Answer(response) => (Some(Turn::Answer(response, keep_alive)), used),
             Reply::Change(change) => (Some(Turn::Change(change, keep_alive)), used),
             Reply::Body(body_bytes) => {
@@ -379,24 +414,28 @@ async fn send_segment(
             reset(stream);
             return Err(io::Error::other("the segment could not be read from flash"));
         }
-        let extent = channel.borrow().extent(sequence, first, left.min(SEND_SLICE_BYTES as u64));
-        let file = engine.file(channel.borrow().id);
-        let (Some(Extent { offset, bytes }), Some(file)) = (extent, file) else {
-            reset(stream);
-            return Err(io::Error::other(
-                "the viewer was too slow: the ring needed the segment's room",
-            ));
-        };
-        match send_slice(stream, engine, &file, offset, bytes) {
-            Ok(0) => {
+        match send_piece(stream, engine, channel, sequence, first, left) {
+            Ok(Sent::Bytes(0)) => {
                 reset(stream);
                 return Err(io::Error::other("the ring file is shorter than it was"));
             }
-            Ok(sent) => {
-                engine.count_sent(sent as u64);
-                first += sent as u64;
-                left -= sent as u64;
+            Ok(Sent::Bytes(sent)) => {
+                engine.count_sent(sent);
+                first += sent;
+                left -= sent;
                 tokio::task::yield_now().await;
+            }
+            Ok(Sent::Gone) => {
+                reset(stream);
+                return Err(io::Error::other(
+                    "the viewer was too slow: the ring needed the segment's room",
+                ));
+            }
+            Ok(Sent::Underway) => {
+                let news = engine.news.of(channel.borrow().id);
+                timeout(STALL_TIME, news.written.notified())
+                    .await
+                    .map_err(|_| io::ErrorKind::TimedOut)?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 tokio::select! {
@@ -411,18 +450,39 @@ async fn send_segment(
     Ok(())
 }
 
-/// Sends what the socket takes of a piece of the file. Does not wait.
-fn send_slice(
+/// What became of the next bytes of a segment.
+enum Sent {
+    /// So many are in the socket.
+    Bytes(u64),
+    /// They are on their way to the file, out of reach for a moment.
+    Underway,
+    /// There are none any more.
+    Gone,
+}
+
+/// Sends what the socket takes of a segment's next bytes, from where they are. Does not wait.
+fn send_piece(
     stream: &TcpStream,
     engine: &Engine,
-    file: &File,
-    offset: u64,
-    bytes: u64,
-) -> io::Result<usize> {
-    let mut scratch = engine.scratch();
-    let bytes = usize::try_from(bytes).unwrap_or(SEND_SLICE_BYTES).min(scratch.len());
-    let read = file.read_at(scratch.get_mut(..bytes).unwrap_or_default(), offset)?;
-    stream.try_write(scratch.get(..read).unwrap_or_default())
+    channel: &SharedChannel,
+    sequence: u64,
+    first: u64,
+    left: u64,
+) -> io::Result<Sent> {
+    let channel = channel.borrow();
+    let sent = match channel.piece(sequence, first, left.min(SEND_SLICE_BYTES as u64)) {
+        Piece::Gone => return Ok(Sent::Gone),
+        Piece::Underway => return Ok(Sent::Underway),
+        Piece::Held(bytes) => stream.try_write(bytes)?,
+        Piece::File(Extent { offset, bytes }) => {
+            let Some(file) = engine.file(channel.id) else { return Ok(Sent::Gone) };
+            let mut scratch = engine.scratch();
+            let bytes = usize::try_from(bytes).unwrap_or(SEND_SLICE_BYTES).min(scratch.len());
+            let read = file.read_at(scratch.get_mut(..bytes).unwrap_or_default(), offset)?;
+            stream.try_write(scratch.get(..read).unwrap_or_default())?
+        }
+    };
+    Ok(Sent::Bytes(sent as u64))
 }
 
 /// Makes closing the connection drop what its socket still holds: the rest of it would not come.

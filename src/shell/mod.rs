@@ -12,6 +12,7 @@ pub mod flash;
 mod http_conn;
 mod listen;
 mod memory;
+mod news;
 mod notify;
 mod peer_log;
 mod places;

@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::limits::{READ_LOW_BYTES_MAX, READ_PACE_MS};
+use crate::limits::{READ_LOW_BYTES_MAX, READ_PACE_LOW_LATENCY_MS, READ_PACE_MS};
 
 /// How often the mark is set anew.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -29,11 +29,19 @@ pub(super) struct ReadPace {
     since: Instant,
     bytes: usize,
     low_bytes: usize,
+    pace_ms: usize,
 }
 
 impl ReadPace {
-    pub(super) fn new() -> Self {
-        Self { since: Instant::now(), bytes: 0, low_bytes: 1 }
+    /// `is_low_latency`: viewers wait for each picture.
+    pub(super) fn new(is_low_latency: bool) -> Self {
+        let pace_ms = if is_low_latency { READ_PACE_LOW_LATENCY_MS } else { READ_PACE_MS };
+        Self { since: Instant::now(), bytes: 0, low_bytes: 1, pace_ms }
+    }
+
+    /// How long what stays below the mark may wait.
+    pub(super) const fn tail_time(&self) -> Duration {
+        Duration::from_millis(2 * self.pace_ms as u64)
     }
 
     /// So many bytes were read.
@@ -43,7 +51,7 @@ impl ReadPace {
         if period < PERIOD {
             return Ok(());
         }
-        let low_bytes = low_bytes(self.bytes, period);
+        let low_bytes = low_bytes(self.bytes, period, self.pace_ms);
         (self.since, self.bytes) = (Instant::now(), 0);
         // Small changes are not worth a call.
         if low_bytes.abs_diff(self.low_bytes) > self.low_bytes / 4 {
@@ -55,9 +63,9 @@ impl ReadPace {
 }
 
 /// The mark for a sender of `bytes` in `period`.
-fn low_bytes(bytes: usize, period: Duration) -> usize {
+fn low_bytes(bytes: usize, period: Duration, pace_ms: usize) -> usize {
     let ms = usize::try_from(period.as_millis()).unwrap_or(usize::MAX).max(1);
-    (bytes.saturating_mul(READ_PACE_MS) / ms).clamp(1, READ_LOW_BYTES_MAX)
+    (bytes.saturating_mul(pace_ms) / ms).clamp(1, READ_LOW_BYTES_MAX)
 }
 
 /// Reads what is there into `room`. `None`: nothing is.
@@ -98,9 +106,9 @@ mod tests {
     #[test]
     fn the_mark_is_what_comes_in_one_pace_and_fits_one_read() {
         let second = Duration::from_secs(1);
-        assert_eq!(low_bytes(0, second), 1);
-        assert_eq!(low_bytes(100_000, second), 100 * READ_PACE_MS);
-        assert_eq!(low_bytes(100_000_000, second), READ_LOW_BYTES_MAX);
-        assert_eq!(low_bytes(5, Duration::ZERO), 5 * READ_PACE_MS);
+        assert_eq!(low_bytes(0, second, 80), 1);
+        assert_eq!(low_bytes(100_000, second, 80), 8_000);
+        assert_eq!(low_bytes(100_000_000, second, 80), READ_LOW_BYTES_MAX);
+        assert_eq!(low_bytes(5, Duration::ZERO, 80), 400);
     }
 }

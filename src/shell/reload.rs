@@ -69,6 +69,7 @@ impl Engine {
             let is_same_ring = |running: &SharedChannel| {
                 running.borrow().config.ring_bytes == channel.ring_bytes
                     && running.borrow().config.frag_count == channel.frag_count
+                    && running.borrow().config.low_latency == channel.low_latency
             };
             let running = self.channels().find(&bucket.name, &channel.name).cloned();
             match running {

@@ -13,8 +13,8 @@ use tokio::{
 use crate::{
     channel::{SharedChannel, ingest::VideoFragment, live::PublisherId},
     limits::{
-        FLASH_WAIT_MS_MAX, PUBLISHER_READ_BYTES, READ_TAIL_MS_MAX, RTMP_IDLE_MS_MAX,
-        RTMP_LINGER_MS_MAX, RTMP_SETUP_MS_MAX, TURN_BYTES_MAX,
+        FLASH_WAIT_MS_MAX, PUBLISHER_READ_BYTES, RTMP_IDLE_MS_MAX, RTMP_LINGER_MS_MAX,
+        RTMP_SETUP_MS_MAX, TURN_BYTES_MAX,
     },
     publish::{self, NotAdmitted},
     rtmp::{Event, Fragment, Publish, PublishRefusal, Session},
@@ -29,7 +29,6 @@ use crate::{
 const SETUP_TIME: Duration = Duration::from_millis(RTMP_SETUP_MS_MAX);
 const IDLE_TIME: Duration = Duration::from_millis(RTMP_IDLE_MS_MAX);
 const FLASH_WAIT_TIME: Duration = Duration::from_millis(FLASH_WAIT_MS_MAX);
-const TAIL_TIME: Duration = Duration::from_millis(READ_TAIL_MS_MAX);
 const LINGER_TIME: Duration = Duration::from_millis(RTMP_LINGER_MS_MAX);
 
 /// Serves `stream`, of which `early` has been read already, until it ends.
@@ -179,9 +178,9 @@ impl Connection {
                 },
                 // Counted from the last byte: others that ask for the channel wake this one too.
                 Some(_) if self.heard.elapsed() >= IDLE_TIME => return End::Silent,
-                Some(_) => tokio::select! {
+                Some(Publishing { pace, .. }) => tokio::select! {
                     // What stays below the socket's low-water mark is fetched when its time has passed.
-                    readable = timeout(TAIL_TIME, self.stream.readable()) => readable.unwrap_or(Ok(())),
+                    readable = timeout(pace.tail_time(), self.stream.readable()) => readable.unwrap_or(Ok(())),
                     // Somebody lost a channel. If it was this one, the bytes that come now are not taken.
                     () = self.engine.cut.notified() => Ok(()),
                 },
@@ -338,7 +337,7 @@ impl Connection {
                 if log.takes(Who::Publisher, now) {
                     tracing::info!(%peer, channel = channel.borrow().name(), encoder, "publishing");
                 }
-                let pace = ReadPace::new();
+                let pace = ReadPace::new(channel.borrow().config.low_latency.is_some());
                 self.publishing = Some(Publishing { channel, id, pace, encoder, is_told: false });
             }
             Err(NotAdmitted::NotYet) => return,

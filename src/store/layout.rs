@@ -34,18 +34,21 @@
 //!   `reach` that a synced page states. A segment that begins within that distance on the lap before is not live.
 //! * **Proof.** A page states below which sequence number bodies were synced before it was written. The body of
 //!   any other record is *unproven*: it is read and compared with its CRC before it is listed.
-//! * **Ceiling.** A segment is listed before its sync only below the sequence number and the time that a synced page
-//!   states; recovery goes on from there. Where durability is `segment` nothing is listed before its sync.
+//! * **Ceiling.** A segment, or a part of it, is listed before its sync only below the sequence number and the time that
+//!   a synced page states; recovery goes on from there. Where durability is `segment` no segment is listed before its
+//!   sync, and parts only where latency is low: of the one segment behind the newest that is synced.
 //!
 //! What reached the flash, what recovery sees, why that is right:
 //!
 //! 1. *Some bytes of the open segment.* No record names them. They lie within the reach of the newest record, where no
-//!    older segment is live: what they overwrote is not listed either.
+//!    older segment is live: what they overwrote is not listed either. Parts of it may have been listed: by *Ceiling*
+//!    neither its number nor its name is used again.
 //! 2. *A torn index page.* Its CRC is wrong. By *Copy* the other copy, or the pair of the group before, is whole and
 //!    has every synced record. As case 1.
 //! 3. *The whole index page, and its body torn or missing.* The record is unproven, its CRC does not fit: it is dropped
 //!    with all behind it. No sync had returned, so where durability is `segment` nobody has seen it, and its number is
-//!    used again. Where it is `relaxed` it may have been listed: by *Ceiling* neither its number nor its name is.
+//!    used again. Where it is `relaxed`, or parts were listed, somebody may have: by *Ceiling* neither its number nor its
+//!    name is.
 //! 4. *The whole index page and the whole body, and the power went before the sync returned.* The CRC fits: the
 //!    segment is listed. It is the one that was sealed.
 //! 5. *Several segments without a sync (`relaxed`), some there, some not.* The page says which were sealed; the

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::{
-    Flash, Seal,
+    Ahead, Flash, Seal,
     geometry::Geometry,
     layout::Superblock,
     ring::{Listing, Ring},
@@ -80,7 +80,12 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn open(flash: MemoryFlash, is_relaxed: bool) -> Self {
-        let (writer, recovered) = RingWriter::open(flash, geometry(), NAME, is_relaxed).unwrap();
+        Self::open_with(flash, if is_relaxed { Ahead::Segments } else { Ahead::Nothing })
+    }
+
+    /// The same, with what may be listed ahead of its sync.
+    pub(super) fn open_with(flash: MemoryFlash, ahead: Ahead) -> Self {
+        let (writer, recovered) = RingWriter::open(flash, geometry(), NAME, ahead).unwrap();
         Self { ring: Ring::new(geometry(), recovered), writer }
     }
 

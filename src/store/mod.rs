@@ -50,6 +50,17 @@ pub trait Flash {
     fn refresh(&mut self) -> std::io::Result<()>;
 }
 
+/// What may be listed before a sync has put it on flash.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ahead {
+    /// Nothing.
+    Nothing,
+    /// Parts of the open segment.
+    Parts,
+    /// Segments, up to [`RELAXED_SEGMENTS_MAX`](crate::limits::RELAXED_SEGMENTS_MAX) of them.
+    Segments,
+}
+
 /// What is known of one sealed segment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Record {

@@ -130,6 +130,28 @@ impl SegmentWriter {
         self.marked
     }
 
+    /// Its sequence number.
+    pub const fn sequence(&self) -> u64 {
+        self.open.sequence
+    }
+
+    /// Log position of its first byte.
+    pub const fn position(&self) -> u64 {
+        self.open.position
+    }
+
+    /// Bytes that were handed out: they are on their way to flash, or there.
+    pub const fn handed_out(&self) -> u64 {
+        self.gone
+    }
+
+    /// The bytes behind those, up to the last mark.
+    pub fn held(&self) -> &[u8] {
+        let marked = usize::try_from(self.marked.saturating_sub(self.gone)).unwrap_or(usize::MAX);
+        let filled = self.buffer.as_ref().map_or(&[][..], Buffer::filled);
+        filled.get(..marked).unwrap_or(filled)
+    }
+
     /// Ends the segment at the last mark; what is not handed out so far goes to `out`, filled up to a whole page.
     ///
     /// `None`: nothing was marked, there is no segment.

@@ -9,13 +9,16 @@ use std::{io, mem, ops::Range};
 use thiserror::Error;
 
 use super::{
-    Flash, Record, Seal,
+    Ahead, Flash, Record, Seal,
     geometry::{Geometry, Layout, group_of},
     layout::{self, Group, NotThisRing, PageHeader, Superblock},
     recovery::{self, ReadError, Recovered},
 };
 use crate::{
-    limits::{PAGE_BYTES, RELAXED_AHEAD_MS, RELAXED_SEGMENTS_MAX, RELAXED_SYNC_MS, WRITE_BYTES},
+    limits::{
+        PAGE_BYTES, PARTS_AHEAD_MS, RELAXED_AHEAD_MS, RELAXED_SEGMENTS_MAX, RELAXED_SYNC_MS,
+        WRITE_BYTES,
+    },
     units::{Millis, UnixMillis},
 };
 
@@ -33,7 +36,7 @@ pub struct RingWriter<F> {
     flash: F,
     geometry: Geometry,
     ring_id: u32,
-    is_relaxed: bool,
+    ahead: Ahead,
     epoch: u32,
     /// A page has to be synced before anything else is written: after a failure, where recovery dropped records,
     /// or where the reach has grown.
@@ -99,12 +102,12 @@ impl<F: Flash> RingWriter<F> {
     ///
     /// What it finds is for [`Ring::new`](super::ring::Ring::new): that ring goes with this writer.
     ///
-    /// `is_relaxed`: segments may be listed before they are synced.
+    /// `ahead`: what may be listed before it is synced.
     pub fn open(
         mut flash: F,
         geometry: Geometry,
         name: &str,
-        is_relaxed: bool,
+        ahead: Ahead,
     ) -> Result<(Self, Recovered), ReadError> {
         // After a crash, and after a sync that failed, the page cache may hold what the flash does not. If the index were
         // read from there, the first page to be written could go over the only copy that is on flash.
@@ -130,7 +133,7 @@ impl<F: Flash> RingWriter<F> {
             flash,
             geometry,
             ring_id: superblock.ring_id(),
-            is_relaxed,
+            ahead,
             epoch: 0,
             stale: tail.stale,
             needs_page: tail.stale.is_some() || durable.reach_bytes < geometry.reach_bytes(),
@@ -229,7 +232,7 @@ impl<F: Flash> RingWriter<F> {
         }
         self.write_page(self.ceiling())?;
         // Ceiling.
-        let may_wait = self.is_relaxed
+        let may_wait = self.ahead == Ahead::Segments
             && record.sequence < self.durable.ceiling.sequence
             && record.end() <= self.durable.ceiling.time;
         if may_wait {
@@ -238,6 +241,11 @@ impl<F: Flash> RingWriter<F> {
         } else {
             self.sync()
         }
+    }
+
+    /// What may be listed before it is synced.
+    pub const fn ahead(&self) -> Ahead {
+        self.ahead
     }
 
     /// When [`sync_if_due`](Self::sync_if_due) has something to do.
@@ -320,13 +328,18 @@ impl<F: Flash> RingWriter<F> {
     /// Ceiling: what may be listed once the next page is synced.
     fn ceiling(&self) -> Ceiling {
         let newest = self.group.last();
-        self.above_floor(if self.is_relaxed {
-            Ceiling {
-                sequence: newest.map_or(0, |last| last.sequence + 1 + RELAXED_SEGMENTS_MAX),
-                time: UnixMillis(newest.map_or(0, |last| last.end().0 + RELAXED_AHEAD_MS)),
+        // The open segment counts as one more, and starts where the newest ends or a little later.
+        let (segments, ms) = match self.ahead {
+            Ahead::Nothing => {
+                let (sequence, time) = (self.durable.below, self.durable.end_time);
+                return self.above_floor(Ceiling { sequence, time });
             }
-        } else {
-            Ceiling { sequence: self.durable.below, time: self.durable.end_time }
+            Ahead::Parts => (1, PARTS_AHEAD_MS + 1),
+            Ahead::Segments => (RELAXED_SEGMENTS_MAX, RELAXED_AHEAD_MS),
+        };
+        self.above_floor(Ceiling {
+            sequence: newest.map_or(0, |last| last.sequence + 1 + segments),
+            time: UnixMillis(newest.map_or(0, |last| last.end().0 + ms)),
         })
     }
 
@@ -404,7 +417,7 @@ mod tests {
     };
 
     fn open(flash: MemoryFlash, geometry: Geometry, name: &str) -> Result<(), NotThisRing> {
-        match RingWriter::open(flash, geometry, name, false) {
+        match RingWriter::open(flash, geometry, name, Ahead::Nothing) {
             Ok(_) => Ok(()),
             Err(ReadError::NotThisRing(why)) => Err(why),
             Err(ReadError::Io(e)) => panic!("{e}"),
@@ -603,7 +616,8 @@ mod tests {
     #[test]
     fn a_smaller_frag_count_is_on_flash_before_its_longer_segments_are() {
         let small = Geometry::new(3 << 20, 2, 4096).unwrap();
-        let (mut writer, recovered) = RingWriter::open(formatted(), small, NAME, false).unwrap();
+        let (mut writer, recovered) =
+            RingWriter::open(formatted(), small, NAME, Ahead::Nothing).unwrap();
         let mut ring = Ring::new(small, recovered);
         let (gap, _) = ring.seal_gap(listing(&ring)).unwrap();
         writer.seal(&gap, Millis(0)).unwrap();

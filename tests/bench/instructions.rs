@@ -30,7 +30,7 @@ use sluicegate::{
     respond::{Reply, respond},
     rtmp::{Event, Fragment, Session},
     store::{
-        Flash,
+        Ahead, Flash,
         buffer::BufferPool,
         geometry::Geometry,
         layout::Superblock,
@@ -100,7 +100,8 @@ fn main() {
             let mut flash = Some(recorded(geometry));
             move || {
                 let flash = flash.take().unwrap();
-                let (_, recovered) = RingWriter::open(flash, geometry, "ring", false).unwrap();
+                let (_, recovered) =
+                    RingWriter::open(flash, geometry, "ring", Ahead::Nothing).unwrap();
                 assert!(recovered.records.len() as u64 > ring_mib * 7);
                 black_box(Ring::new(geometry, recovered));
             }
@@ -211,6 +212,7 @@ impl Gateway {
             now: NOW,
             gate_time: GATE_TIME,
             request_id: RequestId { run: 1, number: 1 },
+            may_wait: false,
         };
         let origin = Origin { peer: [192, 168, 1, 9].into(), local: [192, 168, 1, 5].into() };
         let Reply::Answer(response) = respond(&request, None, origin, &world) else {
@@ -235,7 +237,7 @@ fn ring(ring_bytes: u64) -> impl FnMut() -> Ring {
     move || {
         let geometry = geometry(ring_bytes);
         let flash = Blank::new(geometry);
-        let (_, recovered) = RingWriter::open(flash, geometry, "ring", false).unwrap();
+        let (_, recovered) = RingWriter::open(flash, geometry, "ring", Ahead::Nothing).unwrap();
         let mut ring = Ring::new(geometry, recovered);
         for n in (0..ring_bytes / SEGMENT.len() as u64).rev() {
             let seal = record(&mut ring, n);
@@ -248,7 +250,7 @@ fn ring(ring_bytes: u64) -> impl FnMut() -> Ring {
 /// The flash of such a ring.
 fn recorded(geometry: Geometry) -> Blank {
     let (mut writer, recovered) =
-        RingWriter::open(Blank::new(geometry), geometry, "ring", false).unwrap();
+        RingWriter::open(Blank::new(geometry), geometry, "ring", Ahead::Nothing).unwrap();
     let mut ring = Ring::new(geometry, recovered);
     for n in (0..geometry.layout.file_bytes / SEGMENT.len() as u64).rev() {
         let seal = record(&mut ring, n);

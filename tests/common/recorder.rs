@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses what it needs")]
 
-use sluicegate::hls::{SegmentEnd, SegmentSink, SegmentStart};
+use sluicegate::hls::{PartEnd, SegmentEnd, SegmentSink, SegmentStart};
 
 /// A sealed segment.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,6 +74,8 @@ impl SegmentSink for Recorder {
     fn room(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| (self.capacity - open.bytes.len()) as u64)
     }
+
+    fn part(&mut self, _: PartEnd) {}
 
     fn seal(&mut self, end: SegmentEnd) {
         let Open { start, mut bytes, marked } =

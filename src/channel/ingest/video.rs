@@ -225,14 +225,27 @@ impl Ingest {
             true => Step::Drop,
             false => self.segmenter.step(times.dts, is_key, has_room),
         };
+        let part = match (&mut self.parts, &step) {
+            (None, _) | (_, Step::Drop) => None,
+            (Some(parts), Step::Append) => parts.step(times.dts, is_key, false),
+            (Some(parts), Step::Open(_) | Step::Cut { .. }) => parts.step(times.dts, is_key, true),
+        };
         match step {
-            Step::Append => {}
+            Step::Append => {
+                if let Some(part) = part {
+                    self.flush_audio(times.dts, sink);
+                    sink.part(part);
+                }
+            }
             Step::Open(start) => self.open(start, is_key, sink),
             Step::Cut { end, start } => {
                 self.note_long_gop(&end);
                 self.flush_audio(times.dts, sink);
                 self.muxer.bridge_pcr(times.dts, sink);
                 self.muxer.mark(sink);
+                if let Some(part) = part {
+                    sink.part(part);
+                }
                 sink.seal(end);
                 self.open(start, is_key, sink);
             }

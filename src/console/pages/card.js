@@ -158,7 +158,7 @@ export class Card {
     this.notes.hidden = !notes.length;
   }
 
-  #figures({ video, audio, publisher, newest_segment, viewers, ring, counts, frag_duration_s }, now) {
+  #figures({ video, audio, publisher, newest_segment, viewers, ring, counts, frag_duration_s, low_latency }, now) {
     const level = video && (video.level_idc / 10).toFixed(1);
     const gop = video?.gop_longest_ms;
     const dropped = counts.video_frames_dropped + counts.video_frames_broken + counts.audio_frames_dropped;
@@ -168,6 +168,7 @@ export class Card {
     this.#fact("Bit rate", video && rate(video.bytes_per_s + (audio?.bytes_per_s ?? 0)));
     this.#fact("Key frames", gop && `every ${(gop / 1000).toFixed(1)} s`);
     this.#fact("Segments", newest_segment && `${(newest_segment.duration_ms / 1000).toFixed(1)} s (asked ${frag_duration_s} s)`);
+    this.#fact("Low latency", low_latency && lowLatency(low_latency));
     this.#fact("Newest", newest_segment && (newest_segment.age_ms == null ? moment(newest_segment.start_unix_ms, now) : `${span(newest_segment.age_ms)} ago`));
     this.#fact("Viewers", String(viewers));
     this.#fact("Publisher", publisher && `${publisher.remote_addr}${publisher.is_signed ? "" : ", not signed"}`);
@@ -211,6 +212,10 @@ function stateOf({ status, ring, is_late }) {
   if (ring.state !== "ready") return ["busy", ring.state === "making" ? "Being made" : "Opening"];
   if (is_late) return ["bad", "Late"];
   return { Live: ["live", "Live"], Idle: ["idle", "Idle"], Disabled: ["idle", "Disabled"] }[status];
+}
+
+function lowLatency({ state, part_ms }) {
+  return { measuring: "measuring the key frames", parts: `parts of ${part_ms / 1000} s at most`, plain: "not possible" }[state];
 }
 
 const channels = (n) => ({ 1: "mono", 2: "stereo" })[n] ?? `${n} channels`;

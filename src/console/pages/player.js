@@ -16,11 +16,13 @@ const STALL_MS = 20000;
 /** A picture that does not move for this long is worth a word, in milliseconds. */
 const QUIET_MS = 5000;
 
+/** How fast playback catches up: slowly enough not to be heard, or before a second is lost for good. */
+const CATCH_UP_RATE = { plain: 1.05, lowLatency: 1.2 };
+
+// Told how far from the end to stay, hls.js would not listen to playlists that offer parts. It stays at three target
+// durations of the others by itself (RFC 8216 §6.3.3).
 const HLS_CONFIG = {
-  lowLatencyMode: false,
-  liveSyncDurationCount: 3, // RFC 8216 §6.3.3: no closer to the end than three target durations
-  liveMaxLatencyDurationCount: 10,
-  maxLiveSyncPlaybackRate: 1.05, // catches up slowly enough not to be heard
+  lowLatencyMode: true, // where the playlist offers it
   liveDurationInfinity: true, // players of live streams show no length
   backBufferLength: 30, // seconds; a page left open for days must not grow
   maxBufferLength: 30,
@@ -80,10 +82,11 @@ async function play(url, video, page, signal, engine) {
       stop.signal.addEventListener("abort", resolve);
       const on = (name, act) => video.addEventListener(name, act, { signal: stop.signal });
       on("ended", () => end(new Trouble("The stream has ended.", { again: true, kind: "busy" })));
-      on("playing", () => page.say("live", "Playing."));
-      watchProgress(video, page, end, stop.signal);
+      const mode = new Mode(page);
+      on("playing", () => mode.plays());
+      watchProgress(video, page, mode, end, stop.signal);
       if (engine === "native") playNatively(url, video, page, end, on, stop.signal);
-      else if (Hls?.isSupported()) playWithHls(url, video, page, end, stop.signal);
+      else if (Hls?.isSupported()) playWithHls(url, video, page, mode, end, stop.signal);
       else end(new Trouble("This browser can play neither HLS nor Media Source Extensions. VLC or mpv open the play URL itself."));
       // Muted playback may start by itself nearly everywhere; where it may not, the button of the controls is the way.
       video.play().catch((error) => {
@@ -97,8 +100,39 @@ async function play(url, video, page, signal, engine) {
   }
 }
 
-function playWithHls(url, video, page, end, signal) {
+/** Says that it plays, and how. */
+class Mode {
+  #sentence = "Playing.";
+  #isLow = false;
+  #plays = false;
+
+  constructor(page) {
+    this.page = page;
+  }
+
+  plays() {
+    this.#plays = true;
+    this.page.say("live", this.#sentence);
+  }
+
+  /** Takes whether the playlist offers low latency. */
+  offers(isLow) {
+    if (isLow === this.#isLow) return;
+    this.#isLow = isLow;
+    this.#sentence = isLow ? "Playing with low latency." : "Playing. Low latency is off for the moment.";
+    if (this.#plays) this.plays();
+  }
+}
+
+function playWithHls(url, video, page, mode, end, signal) {
   const hls = new Hls(HLS_CONFIG);
+  // Given at the start, hls.js wants it only together with what is left out above.
+  hls.config.liveMaxLatencyDurationCount = 10;
+  hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
+    const isLow = Boolean(details.partList?.length);
+    hls.config.maxLiveSyncPlaybackRate = isLow ? CATCH_UP_RATE.lowLatency : CATCH_UP_RATE.plain;
+    mode.offers(isLow);
+  });
   const meter = new Meter(hls, video);
   const timer = setInterval(() => page.show(meter.facts()), 1000);
   signal.addEventListener("abort", () => {
@@ -150,7 +184,7 @@ function nativeFacts(video) {
 }
 
 /** Speaks up when the picture stands still, and ends playback that does not go on. */
-function watchProgress(video, page, end, signal) {
+function watchProgress(video, page, mode, end, signal) {
   let position = -1;
   let moved = performance.now();
   let isQuiet = false;
@@ -158,7 +192,7 @@ function watchProgress(video, page, end, signal) {
     if (video.currentTime !== position || video.paused) {
       position = video.currentTime;
       moved = performance.now();
-      if (isQuiet) page.say("live", "Playing.");
+      if (isQuiet) mode.plays();
       isQuiet = false;
       return;
     }

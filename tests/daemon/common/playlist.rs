@@ -1,4 +1,5 @@
-//! Text → a media playlist, refusing whatever this daemon has no reason to write (RFC 8216 §4).
+//! Text → a media playlist, refusing whatever this daemon has no reason to write (RFC 8216 §4; of low latency
+//! draft-pantos-hls-rfc8216bis §4.4.3.7, §4.4.3.8, §4.4.4.9, §4.4.5.3).
 
 /// A media playlist.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +20,38 @@ pub(crate) struct Playlist {
     pub(crate) is_ended: bool,
     /// The segments, oldest first.
     pub(crate) segments: Vec<Segment>,
+    /// What it lists beside its segments; `None`: it is a plain one.
+    pub(crate) low_latency: Option<LowLatency>,
+}
+
+/// What a low-latency playlist lists beside its segments.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct LowLatency {
+    /// PART-TARGET, in milliseconds.
+    pub(crate) part_target_ms: u64,
+    /// PART-HOLD-BACK, in milliseconds.
+    pub(crate) hold_back_ms: u64,
+    /// Oldest first; those of the segment behind the last one at the end.
+    pub(crate) parts: Vec<Part>,
+    /// Address and first byte of the part that is to come.
+    pub(crate) hint: Option<(String, u64)>,
+}
+
+/// A part of a segment.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Part {
+    /// Media sequence number of its segment.
+    pub(crate) sequence: u64,
+    /// Its segment's address as it stands there.
+    pub(crate) uri: String,
+    /// Its first byte in it.
+    pub(crate) first: u64,
+    /// How many bytes it has.
+    pub(crate) bytes: u64,
+    /// DURATION, in milliseconds.
+    pub(crate) duration_ms: u64,
+    /// INDEPENDENT=YES.
+    pub(crate) is_independent: bool,
 }
 
 /// An entry of a media playlist.
@@ -60,7 +93,13 @@ impl Playlist {
             };
             read.ok_or_else(|| format!("unexpected line: {line:?} in\n{text}"))?;
         }
-        if segment != Segment::default() || playlist.target_duration_s == 0 {
+        // Behind the last segment may stand what is known of the next one, if there are parts of it.
+        let end = playlist.media_sequence + playlist.segments.len() as u64;
+        let is_open = playlist.low_latency.as_ref().is_some_and(|low| {
+            low.hint.is_some() || low.parts.last().is_some_and(|part| part.sequence == end)
+        });
+        let is_rest = segment != Segment::default() && (!is_open || segment.duration_ms > 0);
+        if is_rest || playlist.target_duration_s == 0 {
             return Err(format!("something is missing in\n{text}"));
         }
         Ok(playlist)
@@ -81,6 +120,24 @@ impl Playlist {
             "#EXT-X-DISCONTINUITY" => segment.is_discontinuity = true,
             "#EXT-X-PROGRAM-DATE-TIME" => segment.start_ms = Some(unix_ms(value)?),
             "#EXT-X-GAP" => segment.is_gap = true,
+            "#EXT-X-SERVER-CONTROL" => {
+                let hold_back = value.strip_prefix("CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=")?;
+                let low = LowLatency { hold_back_ms: millis(hold_back)?, ..LowLatency::default() };
+                self.low_latency = Some(low);
+            }
+            "#EXT-X-PART-INF" => {
+                let target = millis(value.strip_prefix("PART-TARGET=")?)?;
+                self.low_latency.as_mut()?.part_target_ms = target;
+            }
+            "#EXT-X-PART" => {
+                let sequence = self.media_sequence + self.segments.len() as u64;
+                self.low_latency.as_mut()?.parts.push(Part::parse(value, sequence)?);
+            }
+            "#EXT-X-PRELOAD-HINT" => {
+                let (uri, first) =
+                    value.strip_prefix("TYPE=PART,URI=\"")?.split_once("\",BYTERANGE-START=")?;
+                self.low_latency.as_mut()?.hint = Some((uri.to_owned(), first.parse().ok()?));
+            }
             "#EXTINF" => segment.duration_ms = millis(value.strip_suffix(',')?)?,
             _ => return None,
         }
@@ -98,6 +155,28 @@ impl Playlist {
     /// How long it is, in milliseconds.
     pub(crate) fn duration_ms(&self) -> u64 {
         self.segments.iter().map(|segment| segment.duration_ms).sum()
+    }
+}
+
+impl Part {
+    fn parse(attributes: &str, sequence: u64) -> Option<Self> {
+        let (duration, rest) = attributes.strip_prefix("DURATION=")?.split_once(",URI=\"")?;
+        let (uri, rest) = rest.split_once("\",BYTERANGE=\"")?;
+        let (range, rest) = rest.split_once('"')?;
+        let (bytes, first) = range.split_once('@')?;
+        let is_independent = match rest {
+            "" => false,
+            ",INDEPENDENT=YES" => true,
+            _ => return None,
+        };
+        Some(Self {
+            sequence,
+            uri: uri.to_owned(),
+            first: first.parse().ok()?,
+            bytes: bytes.parse().ok()?,
+            duration_ms: millis(duration)?,
+            is_independent,
+        })
     }
 }
 

@@ -76,6 +76,12 @@ impl Publisher {
         self.flush()
     }
 
+    /// Leaves out the next `ms` milliseconds of the clip.
+    pub(crate) fn skip_ms(&mut self, ms: u32) {
+        let start = self.tags.next().map_or(0, |tag| tag.timestamp_ms);
+        let _ = self.tags.by_ref().find(|tag| tag.timestamp_ms >= start + ms);
+    }
+
     /// Says goodbye as encoders do, and waits until the daemon has closed.
     pub(crate) fn stop(mut self) {
         self.client.stop().unwrap();

@@ -42,6 +42,7 @@ pub(crate) fn hold(bytes: &[u8]) {
             now,
             gate_time: GateTime::new(now.wall.as_secs(), UnixSecs(0)),
             request_id: RequestId { run: 1, number: 1 },
+            may_wait: false,
         };
         let origin = Origin { peer: [192, 168, 1, 9].into(), local: [192, 168, 1, 5].into() };
         respond(&request, None, origin, &world)

@@ -5,7 +5,7 @@ use std::{collections::HashMap, io};
 use sluicegate::{
     limits::PAGE_BYTES,
     store::{
-        Flash, Record,
+        Ahead, Flash, Record,
         geometry::Geometry,
         layout::{Group, PageHeader, Superblock, encode_page},
         recovery::Index,
@@ -82,7 +82,8 @@ pub(crate) fn hold(bytes: &[u8]) {
     let superblock = Superblock::new(geometry.layout, NAME).expect("a short name");
     let mut card = Card::default();
     writer::format(&mut card, &superblock).expect("nothing fails");
-    let is_relaxed = input.byte() & 1 != 0;
+    let modes = [Ahead::Nothing, Ahead::Segments, Ahead::Parts];
+    let ahead = modes[usize::from(input.byte() & 3).min(2)];
     while !input.is_empty() {
         match input.byte() % 4 {
             0..3 => {
@@ -104,7 +105,7 @@ pub(crate) fn hold(bytes: &[u8]) {
         }
     }
     let index = Index::read(&mut card, &superblock).expect("nothing fails");
-    let Ok((mut writer, recovered)) = RingWriter::open(card, geometry, NAME, is_relaxed) else {
+    let Ok((mut writer, recovered)) = RingWriter::open(card, geometry, NAME, ahead) else {
         return;
     };
     check(&recovered.records, recovered.next_sequence, recovered.head);
@@ -123,7 +124,7 @@ pub(crate) fn hold(bytes: &[u8]) {
     writer.close().expect("nothing fails");
     // Found again after the next start.
     let card = writer.flash().clone();
-    let (_, found) = RingWriter::open(card, geometry, NAME, is_relaxed).expect("it was a ring");
+    let (_, found) = RingWriter::open(card, geometry, NAME, ahead).expect("it was a ring");
     check(&found.records, found.next_sequence, found.head);
     for record in &sealed {
         assert!(found.records.contains(record), "{record:?} is lost: {:?}", found.records);
