@@ -14,6 +14,7 @@ type Property = fn(&[u8]);
 
 const TARGETS: &[(&str, Property)] = &[
     ("amf", properties::amf::hold),
+    ("catalogue", properties::catalogue::hold),
     ("config", properties::config::hold),
     ("ingest", properties::ingest::hold),
     ("media", properties::media::hold),
@@ -21,6 +22,7 @@ const TARGETS: &[(&str, Property)] = &[
     ("ring", properties::ring::hold),
     ("rtmp", properties::rtmp::hold),
     ("signature", properties::signature::hold),
+    ("xml", properties::xml::hold),
 ];
 
 fn names(folder: &Path) -> Vec<String> {

@@ -27,7 +27,7 @@ pub fn parse(body: &[u8], now: UnixSecs) -> Result<Settings, OssError> {
     let target =
         root.child("Target").ok_or_else(|| malformed_xml("the element Target is missing"))?;
     let description = root.child_text("Description").unwrap_or_default();
-    if description.len() > 128 || description.contains(char::is_control) {
+    if !names::is_description(description) {
         let allowed = "at most 128 bytes without control characters";
         return Err(invalid("Description", description, allowed, "0044-00000001"));
     }

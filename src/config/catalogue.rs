@@ -10,7 +10,8 @@
 //!
 //! One blank between two fields, each percent-coded. The file is small, replaced as a whole and atomically, and written
 //! only when a call changes something: so it is the old one or the new one whenever the power goes, and a camera's video
-//! never waits for it. A file that is damaged is refused as a whole rather than half believed.
+//! never waits for it. A file that is damaged is refused as a whole rather than half believed, and so is one whose
+//! checksum is right but which no call can have made: its names become names of files, one of which may be removed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ use std::{
 
 use smol_str::SmolStr;
 
-use super::{ChannelPath, Config, LiveChannel, Status, Takeover};
+use super::{ChannelPath, Config, LiveChannel, Status, Takeover, names};
 use crate::{
     query::{decode_path, encode},
     units::UnixSecs,
@@ -120,22 +121,23 @@ impl Catalogue {
         let mut fields = line.split(' ');
         let kind = fields.next()?;
         let mut text = || decode_path(fields.next()?).map(SmolStr::from);
-        let bucket = text()?;
+        let bucket = text().filter(|name| names::is_bucket_name(name))?;
+        let is_channel = |name: &SmolStr| names::is_channel_name(name);
         match kind {
             "channel" => {
-                let channel = text()?;
+                let channel = text().filter(is_channel)?;
                 let settings = Settings {
                     status: status(&text()?)?,
-                    frag_duration_s: text()?.parse().ok()?,
-                    frag_count: text()?.parse().ok()?,
-                    playlist_name: text()?,
+                    frag_duration_s: text()?.parse().ok().filter(|n| (1..=100).contains(n))?,
+                    frag_count: text()?.parse().ok().filter(|n| (1..=100).contains(n))?,
+                    playlist_name: text().filter(|name| names::is_playlist_name(name))?,
                     modified: UnixSecs(text()?.parse().ok()?),
-                    description: text()?,
+                    description: text().filter(|text| names::is_description(text))?,
                 };
                 self.channels.insert(ChannelPath { bucket, channel }, settings);
             }
             "status" => {
-                let channel = text()?;
+                let channel = text().filter(is_channel)?;
                 self.statuses.insert(ChannelPath { bucket, channel }, status(&text()?)?);
             }
             "recording" => {
@@ -146,10 +148,15 @@ impl Catalogue {
                     last: UnixSecs(text()?.parse().ok()?),
                     made: UnixSecs(text()?.parse().ok()?),
                 };
+                let (channel, name) = key.split_once('/')?;
+                let is_one = channel == recording.channel && names::is_playlist_name(name);
+                if !is_channel(&recording.channel) || !is_one || recording.first >= recording.last {
+                    return None;
+                }
                 self.recordings.insert(ObjectPath { bucket, key }, recording);
             }
             "removed" => {
-                let channel = text()?;
+                let channel = text().filter(is_channel)?;
                 self.removed.insert(ChannelPath { bucket, channel });
             }
             _ => return None,
@@ -354,7 +361,20 @@ mod tests {
             format!("{MAGIC}{:08X}\n{body}", crc32fast::hash(body.as_bytes()))
         };
         assert!(Catalogue::parse(&with("removed cams b")).is_ok());
-        for line in ["", "removed cams", "removed cams b c", "moved cams b", "status cams b on"] {
+        for line in [
+            "",
+            "removed cams",
+            "removed cams b c",
+            "removed .. b",
+            "removed cams ..",
+            "moved cams b",
+            "status cams b on",
+            "channel cams b enabled 0 3 playlist.m3u8 7 ",
+            "channel cams b enabled 5 101 playlist.m3u8 7 ",
+            "channel cams b enabled 5 3 a%2Fb.m3u8 7 ",
+            "recording cams b%2Flist.m3u8 c 1 2 3",
+            "recording cams b%2Flist.m3u8 b 2 2 3",
+        ] {
             assert_eq!(Catalogue::parse(&with(line)), Err(Damaged::Line(3)), "{line}");
         }
     }

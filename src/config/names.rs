@@ -18,7 +18,7 @@ pub fn is_bucket_name(name: &str) -> bool {
 
 /// Whether a LiveChannel may be called so.
 ///
-/// A control character has no place in XML (XML 1.0 §2.2), and a URL's dot segments never reach a server (RFC 3986 §5.2.4).
+/// A URL's dot segments never reach a server (RFC 3986 §5.2.4).
 pub fn is_channel_name(name: &str) -> bool {
     (1..=63).contains(&name.len()) && is_path_segment(name) && name != "." && name != ".."
 }
@@ -52,8 +52,18 @@ fn is_key_id(id: &str) -> bool {
     (1..=ACCESS_KEY_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_inner)
 }
 
+/// Whether a LiveChannel may be described so.
+pub fn is_description(text: &str) -> bool {
+    text.len() <= 128 && is_text(text)
+}
+
 fn is_path_segment(name: &str) -> bool {
-    !name.contains(['/', '\\']) && !name.contains(char::is_control)
+    !name.contains(['/', '\\']) && is_text(name)
+}
+
+/// Whether XML can say it (XML 1.0 §2.2), in one line.
+fn is_text(text: &str) -> bool {
+    !text.contains(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
 }
 
 // What the configuration holds, read as a name: the error says what is allowed.
@@ -95,8 +105,7 @@ pub(super) fn region(text: &str) -> Result<SmolStr, String> {
 }
 
 pub(super) fn description(text: &str) -> Result<SmolStr, String> {
-    let holds = |text: &str| text.len() <= 128 && !text.contains(char::is_control);
-    must(text, holds, "at most 128 bytes without control characters")
+    must(text, is_description, "at most 128 bytes without control characters")
 }
 
 /// The message does not show the text: who mistakes the two keys has put the secret here.

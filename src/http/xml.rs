@@ -35,9 +35,11 @@ impl Document {
 
     /// Adds text to the element that is being filled in.
     pub fn content(&mut self, text: impl Display) {
-        let text = text
-            .to_string()
-            .replace(|c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r'), "\u{fffd}");
+        let has_no_place = |c: char| match c {
+            '\t' | '\n' | '\r' => false,
+            _ => c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}'),
+        };
+        let text = text.to_string().replace(has_no_place, "\u{fffd}");
         self.event(Event::Text(BytesText::new(&text)));
     }
 
@@ -55,12 +57,12 @@ mod tests {
     fn texts_are_escaped_and_nested_as_given() {
         let xml = Document::write("Error", |e| {
             e.text("Code", "NoSuchKey");
-            e.parent("Owner", |o| o.text("Key", "a<b>&\"c\"\u{1}\n"));
+            e.parent("Owner", |o| o.text("Key", "a<b>&\"c\"\u{1}\u{ffff}\n"));
         });
         assert_eq!(
             String::from_utf8(xml).unwrap(),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchKey</Code>\
-             <Owner><Key>a&lt;b&gt;&amp;&quot;c&quot;\u{fffd}\n</Key></Owner></Error>"
+             <Owner><Key>a&lt;b&gt;&amp;&quot;c&quot;\u{fffd}\u{fffd}\n</Key></Owner></Error>"
         );
     }
 }

@@ -14,6 +14,7 @@
 )]
 
 pub(crate) mod amf;
+pub(crate) mod catalogue;
 pub(crate) mod config;
 pub(crate) mod ingest;
 pub(crate) mod media;
@@ -21,6 +22,7 @@ pub(crate) mod request;
 pub(crate) mod ring;
 pub(crate) mod rtmp;
 pub(crate) mod signature;
+pub(crate) mod xml;
 
 /// Bytes that steer a property. An empty one gives zeros.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
