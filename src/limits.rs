@@ -47,8 +47,9 @@ pub const RTMP_REASON_CHARS_MAX: usize = 250;
 /// Longest encoder name that is kept, in characters. OBS's has 40. The rest is cut off.
 pub const ENCODER_NAME_CHARS_MAX: usize = 64;
 
-/// Bytes of replies that wait for an RTMP peer to read them. A peer that lets more pile up is closed.
-pub const RTMP_OUTPUT_BYTES_MAX: usize = 16 << 10;
+/// Bytes of replies that wait for an RTMP peer to read them: the handshake's 3,073 are the most at a time that an encoder
+/// lets wait. A peer that lets more pile up is closed.
+pub const RTMP_OUTPUT_BYTES_MAX: usize = 8 << 10;
 
 /// How long an RTMP connection may take from its first byte to an accepted publish, in milliseconds.
 pub const RTMP_SETUP_MS_MAX: u64 = 10_000;

@@ -39,7 +39,7 @@ use crate::{
         clock::Clock,
         files::{self, Whole},
         flash::{Event, FlashThread, Job as FlashJob, LoadError, Open, RingId},
-        memory,
+        memory::Meter,
         news::News,
         peer_log::PeerLog,
         places::{Place, Places},
@@ -79,6 +79,7 @@ pub(super) struct Engine {
     is_clock_set: Cell<bool>,
     scratch: RefCell<Box<[u8]>>,
     vitals: RefCell<Vitals>,
+    memory: Meter,
     viewers: Rc<Places>,
     encoders: Rc<Places>,
     /// What peers cause to be logged.
@@ -131,6 +132,7 @@ impl Engine {
             is_clock_set: Cell::new(true),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             vitals: RefCell::default(),
+            memory: Meter::open(),
             viewers: Places::new(viewers),
             encoders: Places::new(publishers + RTMP_WAITING_MAX),
             peer_log: PeerLog::default(),
@@ -568,7 +570,7 @@ impl Engine {
         for channel in self.channels.borrow().iter() {
             channel.borrow_mut().tick(now);
         }
-        if let Some(memory) = memory::resident() {
+        if let Some(memory) = self.memory.resident() {
             let mut vitals = self.vitals.borrow_mut();
             vitals.resident_bytes = memory.now_bytes;
             vitals.resident_bytes_max = memory.most_bytes;

@@ -1,7 +1,7 @@
 //! One HTTP connection: socket ↔ [`respond`](crate::respond).
 //!
 //! An idle connection owns no buffer: it reads into one that all share, and only a request that arrives in pieces is
-//! kept. A body is read only of a call that takes one and was let in. Segments go from the page cache to the socket slice by slice, under a lease:
+//! kept. What it does when it is not idle is boxed, so that its state is small while it is. A body is read only of a call that takes one and was let in. Segments go from the page cache to the socket slice by slice, under a lease:
 //! when the ring gives the segment up, the connection is reset, so that nobody gets other bytes for it. They are copied, because `sendfile` is not:
 //! a socket whose reader is slow would hold pages of the ring's file until they are others. Every wait has a deadline.
 
@@ -55,7 +55,8 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
     let Some(place) = engine.enter_http(peer.ip()) else {
         let response = Response::new(503, Body::Static(b"All viewer connections are in use.\n"))
             .with("Retry-After", 5);
-        let _ = timeout(Duration::from_secs(1), send(&stream, &engine, response, false)).await;
+        let told = Box::pin(send(&stream, &engine, response, false));
+        let _ = timeout(Duration::from_secs(1), told).await;
         return;
     };
     // Where it cannot be set, the system's own bound holds.
@@ -77,7 +78,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, engine: Rc<Engine
         Ok(End::Rtmp) => {
             let Connection { stream, engine, place, unread, .. } = connection;
             drop(place);
-            rtmp_conn::serve(stream, peer, engine, &unread).await;
+            Box::pin(rtmp_conn::serve(stream, peer, engine, &unread)).await;
         }
         Err(error) => tracing::debug!(%peer, %error, "a viewer's connection ended"),
     }
@@ -133,7 +134,7 @@ impl Connection {
                         deadline = Instant::now() + HEAD_TIME;
                         self.held = self.engine.take_head_seat();
                         if self.held.is_none() {
-                            return self.turn_away().await;
+                            return Box::pin(self.turn_away()).await;
                         }
                     }
                     self.place.set(Use::Idle);
@@ -150,21 +151,21 @@ impl Connection {
                     deadline = Instant::now() + BODY_TIME;
                     self.held = self.engine.take_body_seat();
                     if self.held.is_none() {
-                        return self.turn_away().await;
+                        return Box::pin(self.turn_away()).await;
                     }
                     if is_leave_awaited {
-                        write_all(&self.stream, &self.engine, CONTINUE).await?;
+                        Box::pin(write_all(&self.stream, &self.engine, CONTINUE)).await?;
                     }
                 }
                 Turn::Answer(response, keep_alive) => {
-                    if !self.answer_with(response, keep_alive).await? {
+                    if !Box::pin(self.answer_with(response, keep_alive)).await? {
                         return Ok(End::Closed);
                     }
                     deadline = Instant::now() + IDLE_TIME;
                 }
                 Turn::Change(change, keep_alive) => {
-                    let response = self.engine.change(*change).await;
-                    if !self.answer_with(response, keep_alive).await? {
+                    let response = Box::pin(self.engine.change(*change)).await;
+                    if !Box::pin(self.answer_with(response, keep_alive)).await? {
                         return Ok(End::Closed);
                     }
                     deadline = Instant::now() + IDLE_TIME;

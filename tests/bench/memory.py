@@ -34,7 +34,7 @@ def signed(server, method, path, query, expires):
     resource = path + ("?" + "&".join(sorted(query.split("&"))) if query else "")
     digest = hmac.new(b"not-a-secret", f"{method}\n\n\n{expires}\n{resource}".encode(), hashlib.sha1).digest()
     signature = urllib.parse.quote(base64.b64encode(digest), safe="")
-    return f"{path}?{query}&OSSAccessKeyId=bench&Expires={expires}&Signature={signature}"
+    return f"{path}?{query}{query and '&'}OSSAccessKeyId=bench&Expires={expires}&Signature={signature}"
 
 
 def message(chunk_stream, kind, body, size=None):
@@ -72,11 +72,11 @@ def measure(folder):
     with server:
         time.sleep(1)
         idle = server.cost()
-        # Every index is filled. A card that lags behind such a stream loses segments, hence more than once.
-        for _ in range(3):
+        # Every index is filled. A card that lags behind such a stream loses segments, hence many times.
+        for _ in range(8):
             with Cameras(server, light, PUBLISHERS, "fast", seconds=2 * 1100) as cameras:
                 cameras.wait("end", PUBLISHERS, 300)
-        server.wait_idle()
+            server.wait_idle()
         recorded = server.cost()
         peak = worst(server, make_clip(folder / "heavy.flv", 4, 8))
         after = server.cost()
@@ -134,7 +134,13 @@ def worst(server, heavy):
         for n in range(VIEWERS - 32):
             request = f"GET {play if n % 2 else server.playlist(0)} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {'identity' if n % 4 else 'gzip'}\r\n\r\n".encode()
             open_ones.append(deaf(server, request, 8000 // len(request)))
-        time.sleep(8)
+        time.sleep(4)
+        # A change: the catalogue as it is, as it will be, and as text on its way to the flash.
+        change = signed(server, "DELETE", f"/open/s0/0001{'x' * 90}.m3u8", "", expires)
+        open_ones.append(deaf(server, f"DELETE {change} HTTP/1.1\r\nHost: a\r\n\r\n".encode(), 1))
+        time.sleep(4)
+        if len(cameras.events("publish")) < PUBLISHERS:
+            raise RuntimeError("not all cameras publish")
     finally:
         peak = server.cost().peak
         strace.terminate()

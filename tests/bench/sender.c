@@ -6,7 +6,7 @@
  *   burst    each message when it is due, whole, as encoders do
  *   trickle  1448 bytes at a time at the clip's mean rate, as over a link that is as slow as the stream
  *   fast     as fast as the peer takes it
- *   hostile  the same, and four commands of 8 KiB are begun and never ended
+ *   hostile  the same, and three commands of 8 KiB are begun and never ended: with a fourth there is no room for audio
  * The clip is put into chunks once; all messages but the first carry time differences, so that the same bytes do for every
  * stream and every turn of the loop, and sending them costs the system calls alone. HOLD keeps connections open and silent at
  * the end. Prints lines "EVENT STREAM MEDIA_MS MONOTONIC_SECONDS": publish, key (its last byte was taken), sent, end, fail. */
@@ -156,7 +156,7 @@ static void publish(Stream *s, int port, const char *app, const char *name_forma
         if (n <= 0 || memmem(answer, got, "_error", 6) || memmem(answer, got, "Publish.Bad", 11)) { say("fail", s, 0); exit(1); }
         got += n;
     }
-    for (int stream = 10; is_hostile && stream < 14; stream++) {
+    for (int stream = 10; is_hostile && stream < 13; stream++) {
         static const uint8_t body[8192];
         t = (Text){0};
         put_message(&t, stream, 1, 0, 20, 0, body, sizeof body, chunk_bytes);
