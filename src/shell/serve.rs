@@ -1,9 +1,9 @@
 //! Connections, signals and the clock's tick around the [`Engine`]: the one thread that all connections share.
 
-use std::{net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
+use std::{path::PathBuf, rc::Rc, time::Duration};
 
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     runtime::Builder,
     signal::unix::{SignalKind, signal},
     task::{LocalSet, spawn_blocking, spawn_local},
@@ -107,7 +107,11 @@ async fn accept(listener: TcpListener, protocol: Protocol, engine: Rc<Engine>) {
             Ok((stream, peer)) => {
                 let engine = Rc::clone(&engine);
                 let _ = stream.set_nodelay(true);
-                spawn_local(connection(stream, peer, protocol, engine));
+                // Each of its own type, so that one is not as large as the other.
+                match protocol {
+                    Protocol::Http => spawn_local(http_conn::serve(stream, peer, engine)),
+                    Protocol::Rtmp => spawn_local(rtmp_conn::serve(stream, peer, engine, &[])),
+                };
             }
             Err(error) => {
                 // Out of file descriptors, as a rule: they come back when a connection ends, not by asking faster.
@@ -117,12 +121,5 @@ async fn accept(listener: TcpListener, protocol: Protocol, engine: Rc<Engine>) {
                 sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             }
         }
-    }
-}
-
-async fn connection(stream: TcpStream, peer: SocketAddr, protocol: Protocol, engine: Rc<Engine>) {
-    match protocol {
-        Protocol::Http => http_conn::serve(stream, peer, engine).await,
-        Protocol::Rtmp => rtmp_conn::serve(stream, peer, engine, &[]).await,
     }
 }
