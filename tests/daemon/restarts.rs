@@ -13,10 +13,12 @@ fn kill_9_costs_the_open_segment_and_nothing_else() {
             playlist(&daemon, DOOR).filter(|playlist| newest(playlist) >= listed)
         });
         // In the middle of the stream: a publisher that had left would have ended the playlist.
-        daemon.process.kill();
-        drop(publisher);
-        daemon.restart();
-        wait_for("the ring", SOON, || playlist(&daemon, DOOR));
+        recording.across(|| {
+            daemon.process.kill();
+            drop(publisher);
+            daemon.restart();
+            wait_for("the ring", SOON, || playlist(&daemon, DOOR));
+        });
     }
     let before = playlist(&daemon, DOOR).unwrap();
     let player = Watched::start(ffmpeg().args([

@@ -3,10 +3,10 @@
 //! Most of these rules bind a version to those before it, so no single look at a playlist can check them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -28,6 +28,8 @@ pub(crate) struct Recorder {
     pub(crate) last: Option<Playlist>,
     /// The playlist has been as long as three target durations.
     was_long: bool,
+    /// Segments that a cut kept from being fetched: the next look has to find them.
+    owed: BTreeSet<u64>,
 }
 
 /// A segment as it was listed, and as it was served.
@@ -41,10 +43,11 @@ pub(crate) struct Recorded {
 
 impl Recorder {
     /// Takes the next version of the playlist, and fetches what is listed for the first time.
+    /// What `fetch` cannot have because of a cut (`None`) is left for the next version.
     pub(crate) fn observe(
         &mut self,
         text: &str,
-        mut fetch: impl FnMut(&Segment) -> Result<Vec<u8>, String>,
+        mut fetch: impl FnMut(&Segment) -> Result<Option<Vec<u8>>, String>,
     ) {
         let playlist = match Playlist::parse(text) {
             Ok(playlist) => playlist,
@@ -64,11 +67,16 @@ impl Recorder {
                 Some(_) => {}
                 None => {
                     // A listed segment is complete (draft-pantos-hls-rfc8216bis §6.2.1), so it can be had at once.
-                    let bytes = if entry.is_gap { Ok(Vec::new()) } else { fetch(entry) };
+                    let bytes = if entry.is_gap { Ok(Some(Vec::new())) } else { fetch(entry) };
                     let bytes = bytes.unwrap_or_else(|fault| {
                         self.fault(&format!("segment {sequence} is listed but {fault}"));
-                        Vec::new()
+                        Some(Vec::new())
                     });
+                    let Some(bytes) = bytes else {
+                        self.owed.insert(sequence);
+                        continue;
+                    };
+                    self.owed.remove(&sequence);
                     if self.segments.values().any(|known| known.entry.uri == entry.uri) {
                         self.fault(&format!("the name {} is used again", entry.uri));
                     }
@@ -184,6 +192,7 @@ impl Recorder {
 /// A [`Recorder`] that watches a playlist from a thread of its own.
 pub(crate) struct Recording {
     stop: Arc<AtomicBool>,
+    cuts: Cuts,
     thread: JoinHandle<Recorder>,
 }
 
@@ -192,19 +201,29 @@ impl Recording {
     pub(crate) fn start(port: u16, target: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&stop);
+        let cuts = Cuts::default();
+        let seen_cuts = cuts.clone();
         let target = target.to_owned();
         let thread = thread::spawn(move || {
             let mut recorder = Recorder::default();
             loop {
                 let is_last = is_over.load(Ordering::Relaxed);
-                look(&mut recorder, port, &target);
+                look(&mut recorder, port, &target, &seen_cuts);
                 if is_last {
                     return recorder;
                 }
                 thread::sleep(Duration::from_millis(100));
             }
         });
-        Self { stop, thread }
+        Self { stop, cuts, thread }
+    }
+
+    /// Does `cut`, which kills the daemon and starts it again. A segment whose fetch it breaks is fetched afterwards.
+    pub(crate) fn across<T>(&self, cut: impl FnOnce() -> T) -> T {
+        self.cuts.0.fetch_add(1, Ordering::SeqCst);
+        let done = cut();
+        self.cuts.0.fetch_add(1, Ordering::SeqCst);
+        done
     }
 
     /// Looks once more, and ends. Fails the test if a rule was broken.
@@ -219,13 +238,27 @@ impl Recording {
         recorder.faults.retain(|fault| fault != expected);
         assert!(recorder.faults.is_empty(), "\n{}", recorder.faults.join("\n"));
         assert!(recorder.last.is_some(), "no playlist was seen");
+        assert!(recorder.owed.is_empty(), "{:?} could not be had after a cut", recorder.owed);
         recorder
+    }
+}
+
+/// Counts the beginnings and ends of cuts: odd while the daemon may be down.
+#[derive(Clone, Default)]
+struct Cuts(Arc<AtomicU32>);
+
+impl Cuts {
+    /// Runs `step`; also whether there was a cut meanwhile.
+    fn during<T>(&self, step: impl FnOnce() -> T) -> (T, bool) {
+        let before = self.0.load(Ordering::SeqCst);
+        let done = step();
+        (done, before % 2 == 1 || self.0.load(Ordering::SeqCst) != before)
     }
 }
 
 /// One look at the playlist. A daemon that is down, or that is still reading its ring (503),
 /// has nothing to show.
-fn look(recorder: &mut Recorder, port: u16, target: &str) {
+fn look(recorder: &mut Recorder, port: u16, target: &str, cuts: &Cuts) {
     let Ok(reply) = try_get(port, target) else { return };
     if reply.status != 200 {
         if recorder.last.is_some() && reply.status != 503 {
@@ -236,10 +269,11 @@ fn look(recorder: &mut Recorder, port: u16, target: &str) {
     }
     let folder = target.rsplit_once('/').map_or("", |(folder, _)| folder);
     recorder.observe(reply.text(), |segment| {
-        match try_get(port, &format!("{folder}/{}", segment.uri)) {
-            Ok(reply) if reply.status == 200 => Ok(reply.body),
-            Ok(reply) => Err(format!("answered with {}", reply.status)),
-            Err(error) => Err(error.to_string()),
+        match cuts.during(|| try_get(port, &format!("{folder}/{}", segment.uri))) {
+            (Ok(reply), _) if reply.status == 200 => Ok(Some(reply.body)),
+            (Ok(reply), _) => Err(format!("answered with {}", reply.status)),
+            (Err(_), true) => Ok(None),
+            (Err(error), false) => Err(error.to_string()),
         }
     });
 }
@@ -271,7 +305,7 @@ mod tests {
     fn faults(versions: &[String]) -> String {
         let mut recorder = Recorder::default();
         for version in versions {
-            recorder.observe(version, |_| Ok(Vec::new()));
+            recorder.observe(version, |_| Ok(Some(Vec::new())));
         }
         recorder.faults.join("; ")
     }
@@ -287,6 +321,22 @@ mod tests {
             version(4, 4, 1, &["4", "5", "!6"]),
         ];
         assert_eq!(faults(&versions), "");
+    }
+
+    #[test]
+    fn what_a_cut_kept_back_is_owed_until_it_is_fetched() {
+        let mut recorder = Recorder::default();
+        recorder.observe(&version(4, 0, 0, &["0"]), |_| Ok(None));
+        assert_eq!((recorder.owed.len(), recorder.segments.len()), (1, 0));
+        recorder.observe(&version(4, 0, 0, &["0"]), |_| Ok(Some(vec![0x47])));
+        assert_eq!(recorder.joined(), [0x47]);
+        assert!(recorder.owed.is_empty() && recorder.faults.is_empty());
+
+        let cuts = Cuts::default();
+        assert!(!cuts.during(|| ()).1);
+        assert!(cuts.during(|| cuts.0.fetch_add(1, Ordering::SeqCst)).1, "it begins meanwhile");
+        assert!(cuts.during(|| cuts.0.fetch_add(1, Ordering::SeqCst)).1, "it ends meanwhile");
+        assert!(!cuts.during(|| ()).1);
     }
 
     #[test]
