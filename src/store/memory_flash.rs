@@ -24,8 +24,8 @@ pub(super) struct MemoryFlash {
     pub(super) syncs: usize,
     /// How many bytes were read.
     pub(super) bytes_read: usize,
-    /// Every sync fails.
-    pub(super) is_failing: bool,
+    /// Syncs from this one on fail.
+    pub(super) fails_from: Option<usize>,
 }
 
 impl Flash for MemoryFlash {
@@ -47,7 +47,8 @@ impl Flash for MemoryFlash {
 
     fn sync(&mut self) -> io::Result<()> {
         self.syncs += 1;
-        if self.is_failing { Err(io::Error::other("no")) } else { Ok(()) }
+        let is_failing = self.fails_from.is_some_and(|from| self.syncs >= from);
+        if is_failing { Err(io::Error::other("no")) } else { Ok(()) }
     }
 
     fn refresh(&mut self) -> io::Result<()> {

@@ -375,6 +375,8 @@ impl<F: Flash> RingWriter<F> {
         let pair = self.geometry.layout.pair_of(last.sequence);
         let at = self.geometry.layout.page_offset(pair, self.spare);
         self.flash.write(at, &page).map_err(|e| ("writing the index", e))?;
+        // If blanking failed, the next attempt's page takes its place: that one must stay.
+        self.stale = self.stale.filter(|stale| *stale != at);
         self.written = promise;
         self.is_page_dirty = true;
         Ok(())
@@ -506,8 +508,8 @@ mod tests {
         assert_eq!(closed.ring.records().len(), 5);
     }
 
-    #[test]
-    fn dropped_records_leave_the_index_before_anything_is_written() {
+    /// A ring of which recovery has dropped all records but the first.
+    fn with_dropped_records() -> Pair {
         let mut pair = Pair::open(formatted(), true);
         (0..3).for_each(|_| {
             pair.record(5000);
@@ -517,8 +519,11 @@ mod tests {
         flash.bytes[usize::try_from(bad.offset).unwrap()] ^= 1;
         let mut pair = Pair::open(flash, true);
         assert_eq!((pair.ring.history().len(), pair.writer.flash().writes.len()), (1, 0));
-        let sequence = pair.record(5000);
-        let flash = pair.into_flash();
+        pair
+    }
+
+    /// Both copies of the first page are whole, and name the first record and the one of `sequence` and no other.
+    fn assert_clean(flash: &MemoryFlash, sequence: u64) {
         for copy in [0, 1] {
             let at = usize::try_from(geometry().layout.page_offset(0, copy)).unwrap();
             let page = flash.bytes[at..].first_chunk().unwrap();
@@ -529,6 +534,27 @@ mod tests {
             };
             assert!(group.iter().all(|record| record.sequence == 0 || record.sequence == sequence));
         }
+    }
+
+    #[test]
+    fn dropped_records_leave_the_index_before_anything_is_written() {
+        let mut pair = with_dropped_records();
+        let sequence = pair.record(5000);
+        assert_clean(&pair.into_flash(), sequence);
+    }
+
+    #[test]
+    fn the_page_that_took_the_place_of_dropped_records_is_not_blanked_when_blanking_them_had_failed()
+     {
+        let mut pair = with_dropped_records();
+        let doomed = pair.ring.open_segment().unwrap();
+        // The page of the first record is synced, the blanking is not.
+        pair.writer.flash().fails_from = Some(pair.writer.flash().syncs + 2);
+        let error = pair.writer.write(doomed.epoch, doomed.position, &[1; 4096]).unwrap_err();
+        pair.writer.flash().fails_from = None;
+        pair.ring.fail(error.synced_below);
+        let sequence = pair.record(5000);
+        assert_clean(&pair.into_flash(), sequence);
     }
 
     #[test]
@@ -556,10 +582,10 @@ mod tests {
         let mut pair = Pair::open(formatted(), false);
         pair.record(5000);
         let doomed = pair.write(5000);
-        pair.writer.flash().is_failing = true;
+        pair.writer.flash().fails_from = Some(0);
         let error = pair.writer.seal(&doomed, Millis(0)).unwrap_err();
         assert_eq!((error.synced_below, error.to_string()), (1, "syncing failed: no".into()));
-        pair.writer.flash().is_failing = false;
+        pair.writer.flash().fails_from = None;
         let writes = pair.writer.flash().writes.len();
         let late = pair.write(5000);
         assert!(!pair.writer.seal(&late, Millis(0)).unwrap());
