@@ -3,6 +3,7 @@
 
 use super::*;
 use common::{
+    browser::Browser,
     playlist::{LowLatency, Part},
     publisher::Publisher,
 };
@@ -30,7 +31,9 @@ name = "vault"
   low_latency = { part = 0.33 }
 "#;
 
-/// How long a request is held at most: 70 % of a target duration of one second, and what a busy machine adds.
+/// How long a request is held for what does not come: 70 % of a target duration of one second.
+const HELD_MIN: Duration = Duration::from_millis(700);
+/// And what a busy machine adds.
 const HELD_MAX: Duration = Duration::from_millis(2500);
 
 /// What is wrong with the parts that a version of a playlist lists.
@@ -127,11 +130,12 @@ fn follow(daemon: &Daemon, target: &str, secs: u64) -> Vec<(Part, Vec<u8>)> {
     let end = Instant::now() + Duration::from_secs(secs);
     while Instant::now() < end {
         let (msn, part) = next(&list);
-        let (reply, _) = ask(&mut connection, target, msn, part);
+        let (reply, took) = ask(&mut connection, target, msn, part);
         assert_eq!(reply.status, 200, "{}", reply.text());
         let newer = Playlist::parse(reply.text()).unwrap();
         assert_eq!(faults(&newer), [""; 0], "{}", reply.text());
-        assert!(next(&newer) > (msn, part), "what was asked for is there:\n{}", reply.text());
+        let is_there = next(&newer) > (msn, part);
+        assert!(is_there || took >= HELD_MIN, "answered too early:\n{}", reply.text());
         for part in newer.low_latency.iter().flat_map(|low| &low.parts) {
             if parts.iter().any(|(known, _)| known == part) {
                 continue;
@@ -173,6 +177,7 @@ fn many_wait_for_the_same_part_and_each_is_told_once_it_is_there() {
     let daemon = Daemon::start(LOW);
     let _publisher = daemon.publish("cams/live/door", 60);
     let (msn, part) = next(&with_parts(&daemon, DOOR));
+    let start = Instant::now();
     let viewers: Vec<_> = (0..60)
         .map(|n| {
             let mut connection = Connection::open(daemon.http);
@@ -184,7 +189,8 @@ fn many_wait_for_the_same_part_and_each_is_told_once_it_is_there() {
     for mut connection in viewers {
         let reply = connection.receive(false);
         let list = Playlist::parse(reply.text()).unwrap();
-        assert!(next(&list) > (msn, part), "{}", reply.text());
+        let is_there = next(&list) > (msn, part);
+        assert!(is_there || start.elapsed() >= HELD_MIN, "{}", reply.text());
     }
 }
 
@@ -203,7 +209,7 @@ fn a_request_for_what_does_not_come_is_answered_in_time() {
         let (reply, took) = ask(&mut connection, DOOR, msn, part);
         assert_eq!(reply.status, 200);
         assert_eq!(Playlist::parse(reply.text()).unwrap(), list, "as it was");
-        assert!((Duration::from_millis(500)..HELD_MAX).contains(&took), "held for {took:?}");
+        assert!((HELD_MIN..HELD_MAX).contains(&took), "held for {took:?}");
     }
     // A part that was promised and does not come.
     let (uri, first) = list.low_latency.unwrap().hint.expect("a segment is open");
@@ -213,7 +219,7 @@ fn a_request_for_what_does_not_come_is_answered_in_time() {
     let reply = connection.request("GET", &target, &[("Range", &range)]);
     assert_refused(&reply, 404, "NoSuchKey");
     let took = start.elapsed();
-    assert!((Duration::from_millis(500)..HELD_MAX).contains(&took), "held for {took:?}");
+    assert!((HELD_MIN..HELD_MAX).contains(&took), "held for {took:?}");
 
     // Nonsense is refused at once.
     let far = msn + 3;
@@ -234,19 +240,21 @@ fn a_hole_in_the_stream_makes_no_part_longer_than_its_target() {
     let daemon = Daemon::start(LOW);
     let url = format!("rtmp://127.0.0.1:{}/cams/live/door", daemon.rtmp);
     let mut publisher = Publisher::open(&url).unwrap();
-    let mut seen_parts = 0;
-    for round in 0..60 {
+    let (mut before, mut after) = (0, 0);
+    for round in 0..45 {
         publisher.send_ms(200).unwrap();
-        if round % 20 == 18 {
+        thread::sleep(Duration::from_millis(200));
+        // In the middle of a group of pictures that is listed in parts.
+        if round == 28 {
             publisher.skip_ms(450);
         }
         let Some(list) = playlist(&daemon, DOOR) else { continue };
-        let reasons: Vec<_> =
-            faults(&list).into_iter().filter(|fault| !fault.contains("half as long")).collect();
-        assert_eq!(reasons, [""; 0], "{list:?}");
-        seen_parts += list.low_latency.map_or(0, |low| low.parts.len());
+        let too_long = |fault: &String| fault.contains("longer than its target");
+        assert!(!faults(&list).iter().any(too_long), "{list:?}");
+        let parts = list.low_latency.map_or(0, |low| low.parts.len());
+        if round < 28 { before += parts } else { after += parts }
     }
-    assert!(seen_parts > 20, "{seen_parts} parts were looked at");
+    assert!(before > 20 && after > 0, "{before} and {after} parts were looked at");
 }
 
 #[test]
@@ -365,4 +373,33 @@ fn every_address_of_a_signed_playlist_is_signed_and_its_parameters_change_nothin
     let (reply, took) = ask(&mut connection, unsigned, msn + 1, part);
     assert_refused(&reply, 403, "AccessDenied");
     assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+/// Whoever knows nothing of parts plays the same address.
+#[test]
+fn plain_players_play_it_as_ever() {
+    let daemon = Daemon::start(LOW);
+    let _publisher = daemon.publish("cams/live/door", 120);
+    wait_for("three segments and parts", SOON, || {
+        let list = with_parts(&daemon, DOOR);
+        (list.segments.len() >= 3).then_some(())
+    });
+    let url = daemon.url("cams/door/playlist.m3u8");
+    Watched::run(ffmpeg().args(["-i", &url, "-t", "8", "-f", "null", "-"])).expect_silence();
+    let mut gstreamer = Command::new("gst-launch-1.0");
+    gstreamer.args(["-v", "souphttpsrc", &format!("location={url}"), "!", "hlsdemux", "!"]);
+    gstreamer.args(["tsdemux", "!", "h264parse", "!", "fakesink", "silent=false"]);
+    let gstreamer = Watched::start(&mut gstreamer);
+    wait_for("GStreamer to play 150 pictures", SOON * 2, || {
+        let pictures = gstreamer.stdout().matches("= chain").count();
+        (pictures >= 150).then_some(())
+    });
+    assert_eq!(gstreamer.stderr(), "");
+    let mut browser = Browser::start();
+    browser.open(&daemon.url("-/play?engine=native&src=/cams/door/playlist.m3u8"));
+    browser.wait_for_text("status", "Playing.$");
+    let at = "document.querySelector('video').currentTime";
+    let start = browser.evaluate(at).as_f64().unwrap();
+    browser.wait_until(&format!("{at} > {}", start + 4.0));
+    assert_eq!(browser.complaints, [""; 0]);
 }

@@ -30,6 +30,7 @@ mod cuts;
 mod encoders;
 mod flash;
 mod hostile;
+mod latency;
 mod low_latency;
 mod objects;
 mod player;
