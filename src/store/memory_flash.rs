@@ -41,7 +41,9 @@ impl Flash for MemoryFlash {
 
     fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.writes.push(at);
-        self.bytes[usize::try_from(at).unwrap()..][..bytes.len()].copy_from_slice(bytes);
+        let at = usize::try_from(at).unwrap();
+        self.bytes.resize(self.bytes.len().max(at + bytes.len()), 0);
+        self.bytes[at..][..bytes.len()].copy_from_slice(bytes);
         Ok(())
     }
 

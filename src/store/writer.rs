@@ -63,6 +63,8 @@ pub struct RingWriter<F> {
     durable: Promise,
     /// When the oldest sealed segment that is not synced was sealed.
     unsynced_since: Option<Millis>,
+    /// The file was asked for its length since the newest seal, and had it.
+    is_length_checked: bool,
 }
 
 /// Up to where segments may have been listed.
@@ -147,6 +149,7 @@ impl<F: Flash> RingWriter<F> {
             is_page_dirty: false,
             durable,
             unsynced_since: None,
+            is_length_checked: false,
         };
         Ok((writer, recovered))
     }
@@ -161,8 +164,13 @@ impl<F: Flash> RingWriter<F> {
     }
 
     fn try_write(&mut self, position: u64, bytes: &[u8]) -> Attempt {
-        self.repair()?;
+        let layout = self.geometry.layout;
         let end = position + bytes.len() as u64;
+        let meets_the_end = layout.extent(position, u64::MAX).bytes <= bytes.len() as u64;
+        if !self.is_length_checked || meets_the_end || self.ahead == Ahead::Parts {
+            self.check_length()?;
+        }
+        self.repair()?;
         // Reach.
         if end > self.durable.end + self.durable.reach_bytes {
             self.write_page(self.ceiling())?;
@@ -178,7 +186,7 @@ impl<F: Flash> RingWriter<F> {
         let mut left = bytes;
         let mut at = position;
         while !left.is_empty() {
-            let extent = self.geometry.layout.extent(at, left.len() as u64);
+            let extent = layout.extent(at, left.len() as u64);
             let in_one_piece = usize::try_from(extent.bytes).unwrap_or(usize::MAX);
             let (piece, rest) = left.split_at_checked(in_one_piece).unwrap_or((left, &[]));
             self.flash.write(extent.offset, piece).map_err(|e| ("writing a segment", e))?;
@@ -210,6 +218,8 @@ impl<F: Flash> RingWriter<F> {
     }
 
     fn try_seal(&mut self, record: &Record, now: Millis) -> Attempt {
+        self.check_length()?;
+        self.is_length_checked = false;
         self.repair()?;
         // A segment whose writes did not all come through here must not be listed, whoever lost them.
         let end = record.position + u64::from(record.bytes);
@@ -295,14 +305,19 @@ impl<F: Flash> RingWriter<F> {
         self.written = self.durable;
         self.is_page_dirty = false;
         self.unsynced_since = None;
+        self.is_length_checked = false;
         WriteError { what, source, synced_below }
     }
 
     /// A file that somebody has cut is not written: it would become long again, with zeros where segments were.
+    ///
+    /// Asked at a segment's first write, and before its seal: only a write up to the end of the file, before which it is
+    /// asked too, could have made it as long as it was in between. Parts that are listed cannot wait for the seal.
     fn check_length(&mut self) -> Attempt {
         let what = "asking for its length";
         let found = self.flash.file_bytes().map_err(|e| (what, e))?;
         if found >= self.geometry.layout.file_bytes {
+            self.is_length_checked = true;
             return Ok(());
         }
         Err((what, io::Error::new(io::ErrorKind::UnexpectedEof, "somebody has cut the file")))
@@ -310,7 +325,6 @@ impl<F: Flash> RingWriter<F> {
 
     /// Makes the index say what was given up, and how far it is to be reached, before anything else is written.
     fn repair(&mut self) -> Attempt {
-        self.check_length()?;
         if self.needs_page {
             self.write_page(self.ceiling())?;
             self.sync()?;
@@ -637,6 +651,35 @@ mod tests {
         let error = pair.writer.write(open.epoch, open.position, &[1; 4096]).unwrap_err();
         assert_eq!(error.to_string(), "asking for its length failed: somebody has cut the file");
         assert_eq!(pair.writer.flash().bytes.len(), 1 << 20);
+    }
+
+    #[test]
+    fn a_segment_is_not_sealed_in_a_file_that_became_shorter_while_it_was_written() {
+        let data_bytes = geometry().layout.data_bytes();
+        // The second segment goes over the end of the file, and would make it long again.
+        for start in [0, data_bytes - 200_000] {
+            let mut pair = Pair::open(formatted(), false);
+            while pair.ring.open_segment().unwrap().position < start {
+                pair.record(100_000);
+            }
+            let open = pair.ring.open_segment().unwrap();
+            let (body, mut position) = (vec![1; 500_000], open.position);
+            let recorded = body.chunks(64 << 10).try_for_each(|piece| {
+                pair.writer.write(open.epoch, position, piece)?;
+                position += piece.len() as u64;
+                pair.writer.flash().bytes.truncate(1 << 20);
+                Ok(())
+            });
+            assert!(position > open.position, "asked for each segment, not for each write");
+            let (bytes, crc) = (500_000, crc32fast::hash(&body));
+            let body = Body { epoch: open.epoch, position: open.position, bytes, crc };
+            let seal = pair.ring.seal(body, listing(&pair.ring)).unwrap();
+            let sealed = recorded.and_then(|()| pair.writer.seal(&seal, Millis(0)));
+            let error = sealed.unwrap_err().to_string();
+            assert_eq!(error, "asking for its length failed: somebody has cut the file");
+            let found_bytes = pair.writer.flash().bytes.len() as u64;
+            assert!(found_bytes < geometry().layout.file_bytes, "it is long again");
+        }
     }
 
     #[test]
