@@ -6,8 +6,13 @@
 use std::{env, fmt::Write as _};
 
 use sluicegate::{
+    config::{
+        ChannelPath, Status,
+        catalogue::{Catalogue, ObjectPath, Recording, Settings},
+    },
     shell::ring_file::{self, NewRing},
     store::{geometry::Geometry, layout::Superblock},
+    units::UnixSecs,
 };
 
 use super::{
@@ -197,11 +202,13 @@ fn a_power_cut_of_a_relaxed_store_loses_the_last_seconds_and_repeats_no_number_a
     power_cuts("relaxed", 4096);
 }
 
-/// The catalogue and the rings' files as they come and go: whenever the power goes, each of them is whole, the one before or the one after.
+/// A life of calls, as the daemon carries them out: the catalogue first, then the rings. Whenever the power goes, each file is whole, the one
+/// before or the one after, and no ring is gone that the catalogue on the card still serves.
 #[test]
 fn every_cut_leaves_the_catalogue_and_each_ring_whole_or_as_they_were() {
     let geometry = Geometry::new(2 << 20, 1, 4096).unwrap();
-    let superblock = Superblock::new(geometry.layout, "cams/door").unwrap();
+    let door = ChannelPath { bucket: "cams".into(), channel: "door".into() };
+    let superblock = Superblock::new(geometry.layout, &door.to_string()).unwrap();
     let formatted: Vec<u8> = superblock.encode().into();
     let seed = number("SLUICEGATE_SEED", 1);
     let mut cuts = 0;
@@ -209,54 +216,91 @@ fn every_cut_leaves_the_catalogue_and_each_ring_whole_or_as_they_were() {
         let mut rng = Rng(seed);
         let card = Card::new(seed, if rng.one_in(2) { 512 } else { 4096 });
         card.set_reserving(rng.one_in(2));
-        let (catalogue, ring) =
+        let (file, ring) =
             (card.path().join("store/catalogue"), card.path().join("store/cams/door.ring"));
-        ring_file::replace(&catalogue, "0").unwrap();
-        let (mut text, mut is_made) = (String::from("0"), false);
+        let mut catalogue = Catalogue::default();
+        ring_file::replace(&file, &catalogue.text()).unwrap();
         card.take_cuts();
         for step in 1..20 {
-            let (before, was_made) = (text.clone(), is_made);
+            let before = catalogue.clone();
+            let was_made = before.channels.contains_key(&door);
+            let path =
+                |n| ObjectPath { bucket: "cams".into(), key: format!("door/{n}.m3u8").into() };
             match rng.below(3) {
                 0 => {
-                    text = format!("{step} ").repeat(rng.below(4000) as usize);
-                    ring_file::replace(&catalogue, &text).unwrap();
+                    // PostVodPlaylist, up to some pages of them.
+                    for n in 0..rng.below(400) {
+                        let (first, last) = (UnixSecs(n), UnixSecs(n + step));
+                        let recording =
+                            Recording { channel: door.channel.clone(), first, last, made: last };
+                        catalogue.recordings.insert(path(n), recording);
+                    }
+                    ring_file::replace(&file, &catalogue.text()).unwrap();
                 }
-                1 if !is_made => {
+                1 if !was_made => {
+                    // PutLiveChannel.
+                    catalogue.removed.remove(&door);
+                    catalogue.channels.insert(door.clone(), settings(step));
+                    ring_file::replace(&file, &catalogue.text()).unwrap();
                     let mut new = NewRing::begin(&ring, superblock.clone()).unwrap();
                     while new.done_bytes() < new.total_bytes() && new.step().unwrap() {}
                     drop(new.finish().unwrap());
-                    is_made = true;
+                }
+                1 => {
+                    // PutLiveChannel of one that is there: other settings, the same ring.
+                    catalogue.channels.insert(door.clone(), settings(step));
+                    ring_file::replace(&file, &catalogue.text()).unwrap();
                 }
                 _ => {
+                    // DeleteLiveChannel, and its recordings with it.
+                    catalogue.channels.remove(&door);
+                    catalogue.recordings.clear();
+                    catalogue.removed.insert(door.clone());
+                    ring_file::replace(&file, &catalogue.text()).unwrap();
                     ring_file::remove(&ring).unwrap();
-                    is_made = false;
                 }
             }
             let mut left = card.take_cuts();
             cuts += left.len();
             let what = format!("SLUICEGATE_SEED={seed}, step {step}");
-            let check = |found: &Found, catalogues: &[&String], may_be: [bool; 2]| {
-                let kept = &found["catalogue"];
+            let check = |found: &Found, may_be: &[&Catalogue]| {
+                let kept = str::from_utf8(&found["catalogue"]).unwrap();
+                let kept = Catalogue::parse(kept).unwrap_or_else(|why| panic!("{what}: {why}"));
+                assert!(may_be.contains(&&kept), "{what}: another catalogue, {kept:?}");
+                let found_ring = found.get("door.ring");
+                // What an older catalogue serves goes only after a newer one says so.
+                let was_served = was_made && kept.channels.contains_key(&door);
+                assert!(!was_served || found_ring.is_some(), "{what}: a ring without its deletion");
                 assert!(
-                    catalogues.iter().any(|text| text.as_bytes() == kept),
-                    "{what}: {} bytes",
-                    kept.len()
-                );
-                let kept = found.get("door.ring");
-                assert!(may_be.contains(&kept.is_some()), "{what}: the ring is there or not");
-                assert!(
-                    kept.is_none_or(|bytes| bytes.starts_with(&formatted)
+                    found_ring.is_none_or(|bytes| bytes.starts_with(&formatted)
                         && bytes[4096..].starts_with(&formatted)
                         && bytes[8192..].iter().all(|byte| *byte == 0)
                         && bytes.len() as u64 == geometry.layout.file_bytes),
                     "{what}: half a ring"
                 );
+                // And no ring is left that nobody knows of.
+                let is_known = kept.channels.contains_key(&door) || kept.removed.contains(&door);
+                assert!(found_ring.is_none() || is_known, "{what}: a ring that nobody removes");
             };
             // The last one was taken when all was done: what was asked for is there for good.
-            check(&left.pop().unwrap(), &[&text], [is_made; 2]);
-            left.iter().for_each(|found| check(found, &[&before, &text], [was_made, is_made]));
+            let last = left.pop().unwrap();
+            check(&last, &[&catalogue]);
+            let is_made = catalogue.channels.contains_key(&door);
+            assert_eq!(last.contains_key("door.ring"), is_made, "{what}: the ring is there or not");
+            left.iter().for_each(|found| check(found, &[&before, &catalogue]));
         }
     }
     println!("{cuts} cuts of names");
     assert!(cuts > 300);
+}
+
+fn settings(step: u64) -> Settings {
+    Settings {
+        description: format!("as of step {step}").into(),
+        status: Status::Enabled,
+        frag_duration_s: 1,
+        frag_count: 1,
+        playlist_name: "playlist.m3u8".into(),
+        modified: UnixSecs(step),
+    }
 }
