@@ -126,6 +126,11 @@ pub struct Sign {
 
 /// Reads the arguments behind the program's name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let args: Vec<_> = args.into_iter().collect();
+    // Who asks for help behind a command wants it, whatever else stands there or is missing.
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        return Ok(Command::Help);
+    }
     read(Parser::from_args(args))
         .map_err(|error| format!("{error}; `sluicegate --help` shows the usage"))
 }
@@ -134,7 +139,6 @@ fn read(mut parser: Parser) -> Result<Command, lexopt::Error> {
     let word = match parser.next()? {
         None => return Err("no command given".into()),
         Some(Arg::Long("version") | Arg::Short('V')) => return Ok(Command::Version),
-        Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help),
         Some(Arg::Value(word)) => word.string()?,
         Some(other) => return Err(other.unexpected()),
     };
@@ -280,6 +284,21 @@ mod tests {
         assert_eq!((sign.purpose, sign.expires_secs), (Purpose::Console, 60));
         let status = Command::Status { is_json: true, is_watch: false, config: "x".into() };
         assert_eq!(parsed("status --json -c x"), Ok(status));
+    }
+
+    #[test]
+    fn help_is_given_behind_every_command() {
+        for line in [
+            "--help",
+            "-h",
+            "help",
+            "check --help",
+            "sign play -h",
+            "store --help",
+            "serve --help x",
+        ] {
+            assert_eq!(parsed(line), Ok(Command::Help), "{line}");
+        }
     }
 
     #[test]
