@@ -1,6 +1,6 @@
 //! Connections, signals and the clock's tick around the [`Engine`]: the one thread that all connections share.
 
-use std::{path::PathBuf, rc::Rc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -107,6 +107,8 @@ async fn accept(listener: TcpListener, protocol: Protocol, engine: Rc<Engine>) {
             Ok((stream, peer)) => {
                 let engine = Rc::clone(&engine);
                 let _ = stream.set_nodelay(true);
+                // A socket for both families says `::ffff:192.168.1.9`; people and OSS's RemoteAddr say `192.168.1.9`.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 // Each of its own type, so that one is not as large as the other.
                 match protocol {
                     Protocol::Http => spawn_local(http_conn::serve(stream, peer, engine)),

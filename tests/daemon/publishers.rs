@@ -116,3 +116,19 @@ fn signed_urls_open_a_private_bucket_until_they_expire() {
         "the page may read why"
     );
 }
+
+#[test]
+fn a_publisher_s_address_is_ipv4_s_also_where_the_socket_is_for_both() {
+    let folder = Folder::new();
+    let [http, rtmp] = free_ports();
+    let config = common::write_config(&folder, CAMS, http, rtmp);
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("127.0.0.1:", "[::]:")).unwrap();
+    let _daemon = Watched::start(sluicegate().args(["serve", "--config"]).arg(&config));
+    wait_for("the daemon", SOON, || TcpStream::connect(("127.0.0.1", rtmp)).ok());
+    let _publisher = publish_to(&format!("rtmp://127.0.0.1:{rtmp}/cams/live/door"), 60, &[]);
+    let status = wait_for("the publisher", SOON, || {
+        Some(get(http, "/-/status").text().to_owned()).filter(|text| text.contains("Lavf"))
+    });
+    assert!(status.contains("\"127.0.0.1:") && !status.contains("ffff"), "{status}");
+}
