@@ -29,6 +29,13 @@ impl Signer<'_> {
         url + "?" + &self.publish_query(channel, playlist_name)
     }
 
+    /// The same, where the host of `base` names the bucket: `BASE/live/CHANNEL?…`.
+    pub fn publish_url_by_host(&self, base: &str, channel: &str, playlist: Option<&str>) -> String {
+        let mut url = format!("{}/live/", base.trim_end_matches('/'));
+        write_channel(channel, &mut url);
+        url + "?" + &self.publish_query(channel, playlist)
+    }
+
     /// `BASE/BUCKET/live/CHANNEL`, for a bucket where everybody may publish.
     pub fn unsigned_publish_url(base: &str, bucket: &str, channel: &str) -> String {
         let mut url = format!("{}/{bucket}/live/", base.trim_end_matches('/'));
@@ -55,8 +62,13 @@ impl Signer<'_> {
     /// `BASE/BUCKET/KEY?…`, with which a player may read the playlist `object` and its segments.
     /// `base`: `http://HOST[:PORT]`.
     pub fn play_url(&self, base: &str, object: &str) -> String {
-        let (base, bucket) = (base.trim_end_matches('/'), self.bucket);
-        let mut url = format!("{base}/{bucket}/");
+        let base = base.trim_end_matches('/');
+        self.play_url_by_host(&format!("{base}/{}", self.bucket), object)
+    }
+
+    /// The same, where the host of `base` names the bucket: `BASE/KEY?…`.
+    pub fn play_url_by_host(&self, base: &str, object: &str) -> String {
+        let mut url = format!("{}/", base.trim_end_matches('/'));
         encode_path(object, &mut url);
         url + "?" + &self.play_query(object)
     }

@@ -7,7 +7,11 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::{
     access::sign::{Signer, console_query},
     check,
-    config::LiveChannel,
+    config::{
+        Config, LiveChannel,
+        names::{is_channel_name, is_playlist_name},
+    },
+    http::address::bucket_of_host,
     query::encode,
     shell::{
         args::{Purpose, Sign},
@@ -79,7 +83,7 @@ pub fn sign(sign: &Sign) -> Outcome {
         |url: String| if sign.is_raw { format!("{url}\n") } else { format!("{}\n", quoted(&url)) };
     if let Purpose::Console | Purpose::Metrics = sign.purpose {
         let page = if sign.purpose == Purpose::Metrics { "metrics" } else { "" };
-        let base = base(sign.url.as_deref(), "http", endpoint, http_port);
+        let base = base(sign.url.as_deref(), "http", endpoint, http_port).map_err(usage)?;
         let base = base.trim_end_matches('/');
         return Ok(printed(format!("{base}/-/{page}?{}", console_query(page, key, expires))));
     }
@@ -94,6 +98,17 @@ pub fn sign(sign: &Sign) -> Outcome {
             sign.channel, bucket.name
         )));
     }
+    if !is_channel_name(&sign.channel) {
+        return Err(usage(format!(
+            "{:?} cannot be the name of a LiveChannel: it has 1 to 63 bytes, without a slash",
+            sign.channel
+        )));
+    }
+    if let Some(name) = sign.playlist.as_deref().filter(|name| !is_playlist_name(name)) {
+        return Err(usage(format!(
+            "--playlist {name:?} cannot be the name of a playlist: it has 6 to 128 bytes, ends with \".m3u8\" and has no slash"
+        )));
+    }
     let signer = Signer { key, bucket: &bucket.name, expires };
     let url = if sign.purpose == Purpose::Publish {
         let port = config
@@ -102,20 +117,33 @@ pub fn sign(sign: &Sign) -> Outcome {
             .first()
             .or(config.listen.http.first())
             .map_or(1935, std::net::SocketAddr::port);
-        let base = base(sign.url.as_deref(), "rtmp", endpoint, port);
-        signer.publish_url(&base, &sign.channel, sign.playlist.as_deref())
+        let base = base(sign.url.as_deref(), "rtmp", endpoint, port).map_err(usage)?;
+        let playlist = sign.playlist.as_deref();
+        if is_named_by_host(&config, &base, &bucket.name).map_err(usage)? {
+            signer.publish_url_by_host(&base, &sign.channel, playlist)
+        } else {
+            signer.publish_url(&base, &sign.channel, playlist)
+        }
     } else {
-        let base = base(sign.url.as_deref(), "http", endpoint, http_port);
+        let base = base(sign.url.as_deref(), "http", endpoint, http_port).map_err(usage)?;
+        let is_by_host = is_named_by_host(&config, &base, &bucket.name).map_err(usage)?;
+        let play_url = |base: &str, object: &str| {
+            if is_by_host {
+                signer.play_url_by_host(base, object)
+            } else {
+                signer.play_url(base, object)
+            }
+        };
         let configured =
             channel.map_or("playlist.m3u8", |channel: &LiveChannel| channel.playlist_name.as_str());
         let object = format!("{}/{}", sign.channel, sign.playlist.as_deref().unwrap_or(configured));
         if sign.is_page {
             // The page is the gateway's own, so the address in it needs no host.
             let mut page = format!("{}/-/play?src=", base.trim_end_matches('/'));
-            encode(&signer.play_url("", &object), &mut page);
+            encode(&play_url("", &object), &mut page);
             page
         } else {
-            signer.play_url(&base, &object)
+            play_url(&base, &object)
         }
     };
     Ok(printed(url))
@@ -132,15 +160,36 @@ pub fn status(is_json: bool, is_watch: bool, file: &Path) -> Outcome {
     Ok(if is_json { text + "\n" } else { text })
 }
 
-/// The address of the box: as the user gave it, or as the configuration has it.
-fn base(given: Option<&str>, scheme: &str, endpoint: &str, port: u16) -> String {
-    match given {
-        Some(url) => match url.split_once("://") {
-            Some((given, rest)) if given != scheme && scheme == "rtmp" => format!("rtmp://{rest}"),
-            Some(_) => url.to_owned(),
-            None => format!("{scheme}://{url}"),
-        },
-        None => format!("{scheme}://{endpoint}:{port}"),
+/// The address of the box: as the user gave it, or as the configuration has it. An encoder may be given the viewers' address,
+/// as the SDKs do.
+fn base(given: Option<&str>, wanted: &str, endpoint: &str, port: u16) -> Result<String, String> {
+    let Some(given) = given else { return Ok(format!("{wanted}://{endpoint}:{port}")) };
+    let (scheme, rest) = given.split_once("://").unwrap_or((wanted, given));
+    let scheme = match (scheme, wanted) {
+        ("http" | "https", "http") | ("rtmp" | "rtmps", "rtmp") => scheme,
+        ("http" | "https", "rtmp") => "rtmp",
+        _ => "",
+    };
+    let is_host = !rest.is_empty() && !rest.starts_with(['/', ':']);
+    if scheme.is_empty() || !is_host || rest.contains(['?', '#', ' ']) {
+        return Err(format!(
+            "--url {given:?} is not an address of the box: write {wanted}://HOST[:PORT]"
+        ));
+    }
+    Ok(format!("{scheme}://{rest}"))
+}
+
+/// Whether the host of an address means `bucket` by itself, so that the path must not name it again.
+fn is_named_by_host(config: &Config, base: &str, bucket: &str) -> Result<bool, String> {
+    let (_, rest) = base.split_once("://").unwrap_or(("", base));
+    let host = rest.split('/').next().unwrap_or(rest);
+    match bucket_of_host(config, host) {
+        None => Ok(false),
+        Some(named) if named.name == bucket => Ok(true),
+        Some(named) => Err(format!(
+            "--url {base:?} is bucket {}: give {bucket}'s own, or the box's",
+            named.name
+        )),
     }
 }
 
@@ -205,5 +254,47 @@ fn inspect(path: &Path, is_verify: bool, text: &mut String) -> Result<(), String
         Err(format!("{damaged} of {} segments are damaged", records.len()))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_box_s_address_is_one_that_a_player_or_an_encoder_can_use() {
+        let table = [
+            ("http", Some("http://h:1/base/"), Some("http://h:1/base/")),
+            ("http", Some("https://[::1]"), Some("https://[::1]")),
+            ("http", Some("h:1"), Some("http://h:1")),
+            ("http", None, Some("http://gw.lan:8080")),
+            ("rtmp", Some("https://h:1"), Some("rtmp://h:1")),
+            ("rtmp", Some("rtmps://h"), Some("rtmps://h")),
+            ("http", Some(""), None),
+            ("http", Some("http://"), None),
+            ("http", Some("http:///x"), None),
+            ("http", Some("rtmp://h:1935"), None),
+            ("http", Some("ftp://h"), None),
+            ("rtmp", Some("srt://h"), None),
+            ("http", Some("http://h?x"), None),
+        ];
+        for (wanted, given, expected) in table {
+            let base = base(given, wanted, "gw.lan", 8080);
+            assert_eq!(base.as_deref().ok(), expected, "{wanted} {given:?}");
+            assert!(base.is_ok() || base.unwrap_err().contains("://HOST"), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_a_bucket_stands_for_it() {
+        let text = "endpoint = \"gw.lan\"\n[[access_key]]\nid = \"a\"\nsecret = \"abcdefgh12345678\"\n\
+                    [[bucket]]\nname = \"cams\"\nhosts = [\"cams.example.com\"]\n[[bucket]]\nname = \"pub\"\n";
+        let no_files = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        let config = Config::parse(text, "test.toml", &no_files).unwrap().0;
+        let is_named = |base| is_named_by_host(&config, base, "cams").ok();
+        assert_eq!(is_named("http://gw.lan:8080"), Some(false));
+        assert_eq!(is_named("http://cams.gw.lan:8080/x"), Some(true));
+        assert_eq!(is_named("rtmp://cams.example.com"), Some(true));
+        assert_eq!(is_named("http://pub.gw.lan"), None);
     }
 }

@@ -15,8 +15,12 @@ use crate::{
 
 /// Reads and checks the configuration. An error is a text of one problem a line.
 pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
-    let text = read(path, CONFIG_BYTES_MAX)
-        .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))?;
+    let text = read(path, CONFIG_BYTES_MAX).map_err(|error| {
+        format!(
+            "cannot read the configuration {}: {error}; name another with --config FILE",
+            path.display()
+        )
+    })?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let secrets = |name: &Path| secret(name, folder);
     Config::parse(&text, &path.display().to_string(), &secrets)
