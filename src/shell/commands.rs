@@ -1,6 +1,6 @@
 //! What each command does. Text for standard output, or an error with its exit code.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, io::Write as _, path::Path};
 
 use tracing_subscriber::filter::LevelFilter;
 
@@ -211,7 +211,12 @@ pub fn store(is_verify: bool, file: &Path) -> Outcome {
             faults.push(format!("{}: {error}", path.display()));
         }
     }
-    if faults.is_empty() { Ok(text) } else { Err((format!("{text}{}", faults.join("\n")), 1)) }
+    if faults.is_empty() {
+        return Ok(text);
+    }
+    // What could be read is the answer; what could not is the error.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Err((faults.join("\n"), 1))
 }
 
 fn inspect(path: &Path, is_verify: bool, text: &mut String) -> Result<(), String> {

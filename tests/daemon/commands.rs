@@ -56,6 +56,12 @@ fn exit_codes_and_messages_tell_what_happened() {
             "{arguments:?}: {done:?}"
         );
     }
+    // What could be listed is printed, and the error is one sentence.
+    let config = common::write_config(&folder, CAMS, 1, 2);
+    let listed = Watched::run(sluicegate().args(["store", "ls", "--config"]).arg(&config));
+    assert_eq!(listed.status.code(), Some(1), "{listed:?}");
+    assert!(listed.stdout.contains("cams/door"), "{listed:?}");
+    assert_eq!(listed.stderr.lines().count(), 1, "{listed:?}");
     let daemon = Daemon::start(CAMS);
     Watched::run(sluicegate().arg("check").arg("--config").arg(daemon.config()));
     let second = Watched::run(sluicegate().arg("serve").arg("--config").arg(daemon.config()));
