@@ -4,7 +4,7 @@
 //! (`HOST/BUCKET/KEY`). Whatever the style, the resource that is signed is `/BUCKET/KEY`.
 
 use crate::{
-    config::{Bucket, Config},
+    config::{Bucket, Config, names::is_bucket_name},
     query::decode_path,
 };
 
@@ -52,7 +52,10 @@ impl Style {
 }
 
 /// Finds out what `host` and `path` name.
-pub fn locate<'a>(config: &'a Config, host: &str, path: &'a str) -> Place<'a> {
+///
+/// Below the endpoint, a host name that is no bucket may still be another name of the box, if the path names a bucket; if
+/// it does not, the host is the bucket that was meant.
+pub fn locate<'a>(config: &'a Config, host: &'a str, path: &'a str) -> Place<'a> {
     if path == "/-" || path.starts_with("/-/") {
         return Place::Own(path);
     }
@@ -61,12 +64,13 @@ pub fn locate<'a>(config: &'a Config, host: &str, path: &'a str) -> Place<'a> {
         return in_bucket(bucket, raw, Style::Host);
     }
     let (name, raw_key) = raw.split_once('/').unwrap_or((raw, ""));
-    if name.is_empty() {
-        return Place::Service;
-    }
     match config.buckets.iter().find(|bucket| bucket.name == name) {
         Some(bucket) => in_bucket(bucket, raw_key, Style::Path),
-        None => Place::NoSuchBucket(name),
+        None => match label_below_endpoint(config, host) {
+            Some(label) => Place::NoSuchBucket(label),
+            None if name.is_empty() => Place::Service,
+            None => Place::NoSuchBucket(name),
+        },
     }
 }
 
@@ -87,6 +91,13 @@ pub fn bucket_of_host<'c>(config: &'c Config, host: &str) -> Option<&'c Bucket> 
         return None;
     }
     config.buckets.iter().find(|bucket| first.eq_ignore_ascii_case(&bucket.name))
+}
+
+/// What stands before the endpoint in a host name, if that can be a bucket's name.
+fn label_below_endpoint<'h>(config: &Config, host: &'h str) -> Option<&'h str> {
+    let (label, rest) = without_port(host).split_once('.')?;
+    let is_below = rest.eq_ignore_ascii_case(config.endpoint.as_deref()?);
+    (is_below && is_bucket_name(label)).then_some(label)
 }
 
 /// `host` without its port; an IPv6 literal keeps its brackets.
@@ -141,6 +152,10 @@ mod tests {
         assert_eq!(locate(&config, "gw.lan", "/-/play"), Place::Own("/-/play"));
         assert_eq!(locate(&config, "gw.lan", "/"), Place::Service);
         assert_eq!(locate(&config, "gw.lan", "/none/x"), Place::NoSuchBucket("none"));
+        assert_eq!(locate(&config, "none.gw.lan:80", "/?live"), Place::NoSuchBucket("none"));
+        assert_eq!(locate(&config, "none.gw.lan", "/door/x"), Place::NoSuchBucket("none"));
+        assert_eq!(locate(&config, "box.lan", "/"), Place::Service);
+        assert!(matches!(locate(&config, "none.gw.lan", "/cams/x"), Place::Bucket { .. }));
         assert_eq!(locate(&config, "gw.lan", "/cams/%FF"), Place::Undecodable);
         assert!(
             matches!(locate(&config, "x", "/cams"), Place::Bucket { key, .. } if key.is_empty())
