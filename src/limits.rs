@@ -367,6 +367,10 @@ pub const SIGNATURE_SKEW_SECS_MAX: u64 = 900;
 /// Longest life of a V4-signed URL, in seconds (OSS: seven days). One that asks for more is refused.
 pub const V4_EXPIRES_SECS_MAX: u64 = 604_800;
 
+/// Longest object key, in bytes: OSS's rule. A longer one is refused as InvalidObjectName, so that no answer repeats it: SDKs read
+/// 4096 bytes of an error.
+pub const OBJECT_KEY_BYTES_MAX: usize = 1023;
+
 // ---- The configuration ----
 
 /// Longest configuration file, in bytes: a thousand channels fit. A longer one is refused unread.

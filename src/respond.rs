@@ -21,7 +21,7 @@ use crate::{
         request::{BodyLength, Request},
         response::{Body, RequestId, Response},
     },
-    limits::HTTP_BODY_BYTES_MAX,
+    limits::{HTTP_BODY_BYTES_MAX, OBJECT_KEY_BYTES_MAX},
     query::{Query, encode_path},
 };
 
@@ -192,6 +192,11 @@ fn in_bucket(
     }
     let query = parse_query(request)?;
     let policy = Policy::new(world.config, Scope::Bucket(bucket));
+    if !query.has("live") && (key.len() > OBJECT_KEY_BYTES_MAX || key.starts_with(['/', '\\'])) {
+        let message =
+            "An object's name has 1 to 1023 bytes and does not begin with a slash or a backslash.";
+        return Err(OssError::new(400, "InvalidObjectName", message));
+    }
     let call = Call::of(request.method, key, &query);
     let ask = Ask {
         action: call.action(),

@@ -137,6 +137,12 @@ fn what_keeps_no_rule_is_refused_and_changes_nothing() {
     let reply = send_request(&daemon, "PUT", &target, &length, &body).receive(false);
     assert_refused(&reply, 400, "InvalidChannelName");
 
+    // Names that no object may have; an error that repeated a long one would be longer than what SDKs read of it.
+    for key in ["a".repeat(1024), "x".repeat(5000), String::from("/door")] {
+        assert_refused(&call(&daemon, "GET", &key, "acl", ""), 400, "InvalidObjectName");
+    }
+    assert_refused(&call(&daemon, "GET", &"a".repeat(1023), "acl", ""), 404, "NoSuchKey");
+
     // A body of which the rest never comes: the connection is given up, and others are not kept waiting meanwhile.
     let mut halves: Vec<_> = (0..4).map(|_| put(&length, &body[..100])).collect();
     wait_for("the halves to be read", SOON, || {
