@@ -3,13 +3,14 @@
 //!
 //! `SLUICEGATE_KILLS=300 cargo test --test daemon cuts` is the long run; `SLUICEGATE_SEED=…` begins with another seed than 1.
 
-use std::{env, fmt::Write as _};
+use std::{collections::BTreeSet, env, fmt::Write as _};
 
 use sluicegate::{
     config::{
         ChannelPath, Status,
         catalogue::{Catalogue, ObjectPath, Recording, Settings},
     },
+    limits::RELAXED_SEGMENTS_MAX,
     shell::ring_file::{self, NewRing},
     store::{geometry::Geometry, layout::Superblock},
     units::UnixSecs,
@@ -41,8 +42,11 @@ struct Witness {
     discontinuity_sequence: u64,
     media_sequence: u64,
     cuts: u64,
-    /// Listed segments that a cut took, and the longest stretch of them in milliseconds.
-    lost: (u64, u64),
+    /// Numbers of listed segments that a cut took, and the most that one cut took.
+    lost: BTreeSet<u64>,
+    lost_at_once: usize,
+    /// Below this number the segments have survived a cut: they are on the card, and no later one takes them.
+    survived_below: u64,
 }
 
 impl Witness {
@@ -97,18 +101,19 @@ impl Witness {
         assert!(verified.status.success(), "{what}: {} {}", verified.stdout, verified.stderr);
         let listed =
             Watched::run(sluicegate().args(["store", "ls", "--config"]).arg(daemon.config()));
-        let mut lost_ms = 0;
+        let lost_before = self.lost.len();
         // The ring keeps far more than the playlist lists.
         for (number, (name, body)) in self.seen.iter_mut().rev().take(40) {
             let is_stored = listed.stdout.contains(name.trim_end_matches(".ts"));
             assert!(
-                is_stored || may_lose,
+                is_stored
+                    || may_lose && *number >= self.survived_below
+                    || self.lost.contains(number),
                 "{what}: {name} was listed and is lost in\n{}",
                 listed.stdout
             );
             if !is_stored {
-                lost_ms += 1000;
-                self.lost.0 += 1;
+                self.lost.insert(*number);
             } else if let Some(body) = body {
                 let reply = get(daemon.http, &format!("/cams/door/{name}"));
                 assert!(
@@ -117,7 +122,10 @@ impl Witness {
                 );
             }
         }
-        self.lost.1 = self.lost.1.max(lost_ms);
+        self.survived_below = self.seen.last_key_value().map_or(0, |(number, _)| number + 1);
+        let lost_now = self.lost.len() - lost_before;
+        assert!(lost_now as u64 <= RELAXED_SEGMENTS_MAX, "{what}: {lost_now} were lost at once");
+        self.lost_at_once = self.lost_at_once.max(lost_now);
     }
 
     fn report(&self, what: &str, start: Instant) {
@@ -129,7 +137,11 @@ impl Witness {
             start.elapsed(),
             self.seen.len()
         );
-        println!("{text}, listed ones lost: {}, at most {} ms at a time", self.lost.0, self.lost.1);
+        println!(
+            "{text}, listed ones lost: {}, at most {} at a cut",
+            self.lost.len(),
+            self.lost_at_once
+        );
     }
 }
 
