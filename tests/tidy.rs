@@ -217,6 +217,27 @@ fn every_source_opens_with_what_it_is_for() {
     assert!(silent.is_empty(), "no module documentation: {silent:?}");
 }
 
+/// "What happens when the power goes" names a test for each of its sentences: each name, or its beginning before `…`, is that of a test.
+#[test]
+fn every_test_that_the_readme_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).expect("it is UTF-8");
+    let (_, page) = readme.split_once("## What happens when the power goes\n").expect("the page");
+    let (page, _) = page.split_once("\n## ").expect("a page behind it");
+    let mut paths = Vec::new();
+    ["src", "tests"].iter().for_each(|folder| sources(&root.join(folder), &mut paths));
+    let read = |path: &PathBuf| fs::read_to_string(path).expect("a source is UTF-8");
+    let sources: String = paths.iter().map(read).collect();
+    let words = page.split('`').skip(1).step_by(2);
+    let names: Vec<_> = words.filter(|word| word.matches('_').count() > 1).collect();
+    assert!(names.len() > 15, "only {names:?}");
+    for name in names {
+        let (start, end) = name.split_once('…').map_or((name, "("), |(start, _)| (start, ""));
+        let test = format!("#[test]\nfn {start}{end}");
+        assert!(sources.replace("\n    ", "\n").contains(&test), "no test has the name {name}");
+    }
+}
+
 #[test]
 fn a_planted_fault_is_found() {
     let planted = [
