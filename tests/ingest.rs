@@ -20,6 +20,7 @@ use sluicegate::channel::ingest::{Carry, Counts, Ingest, Unsupported, VideoFragm
 use ts_walker::Walker;
 
 const B_FRAMES: &[u8] = include_bytes!("data/flv/b_frames.flv");
+const SLICES: &[u8] = include_bytes!("data/flv/slices.flv");
 
 /// AVCDecoderConfigurationRecords with an SPS that differs in its last byte. The SPS is not a real one.
 fn avc_config(variant: u8) -> Vec<u8> {
@@ -395,6 +396,106 @@ fn a_broken_access_unit_leaves_no_trace() {
             );
         }
     }
+}
+
+/// Each slice of a picture but its first in a tag of its own.
+fn in_slices(tag: &flv::Tag) -> Vec<flv::Tag> {
+    if !tag.is_video || tag.body[1] != 1 {
+        return vec![tag.clone()];
+    }
+    let mut bodies: Vec<Vec<u8>> = vec![tag.body[..5].to_vec()];
+    let mut has_slice = false;
+    for nal in flv::nals(&tag.body[5..]) {
+        let is_slice = matches!(nal[0] & 0x1f, 1..=5);
+        if is_slice && has_slice {
+            bodies.push(tag.body[..5].to_vec());
+        }
+        has_slice |= is_slice;
+        let body = bodies.last_mut().unwrap();
+        body.extend((nal.len() as u32).to_be_bytes());
+        body.extend(nal);
+    }
+    bodies.into_iter().map(|body| flv::Tag { body, ..*tag }).collect()
+}
+
+#[test]
+fn slices_that_come_in_tags_of_their_own_are_the_pictures_that_they_were() {
+    let whole = flv::tags(SLICES);
+    let slices: Vec<_> = whole.iter().flat_map(in_slices).collect();
+    assert!(slices.len() > whole.len() + 100, "{} tags of {}", slices.len(), whole.len());
+    let record = |tags: &[flv::Tag], step: usize| {
+        let mut camera = Camera::new();
+        for tag in tags {
+            if tag.is_video {
+                for start in (0..tag.body.len()).step_by(step) {
+                    let end = tag.body.len().min(start + step);
+                    camera.part(tag.timestamp_ms, &tag.body, start..end).unwrap();
+                }
+            } else {
+                camera.ingest.audio(tag.timestamp_ms, &tag.body, &mut camera.sink);
+            }
+        }
+        assert_eq!(camera.counts().video_broken, 0);
+        camera.ingest.end(&mut camera.sink);
+        // Audio may stand within a picture, so that the order of two tracks' packets tells nothing.
+        for segment in &mut camera.sink.segments {
+            let mut packets: Vec<_> = segment.bytes.chunks(188).collect();
+            packets.sort_by_key(|packet| (packet[1] & 0x1f, packet[2]));
+            segment.bytes = packets.concat();
+        }
+        camera.sink.segments
+    };
+    let expected = record(&whole, usize::MAX);
+    for step in [1, 7, 300, usize::MAX] {
+        assert!(record(&slices, step) == expected, "in steps of {step}");
+    }
+}
+
+/// A slice that begins in the middle of a picture.
+fn later_slice(nal_header: u8, nal_bytes: u32) -> Vec<u8> {
+    let mut body = unit(nal_header, nal_bytes);
+    body[10] = 0x4a;
+    body
+}
+
+#[test]
+fn a_slice_that_belongs_to_no_picture_is_left_out_and_a_broken_one_costs_its_picture() {
+    let mut camera = Camera::started();
+    // Not the beginning of a key frame.
+    camera.video(0, &later_slice(0x65, 300)).unwrap();
+    assert!(!camera.sink.is_open());
+    let mut camera = Camera::started();
+    camera.play(0, 1, true);
+    // The encoder has sent whole pictures so far: the one before has ended.
+    camera.video(960, &later_slice(0x41, 100)).unwrap();
+    camera.video(970, &later_slice(0x41, 100)).unwrap();
+    assert_eq!((camera.counts().video_frames, camera.counts().video_broken), (25, 2));
+    camera.key(1_000);
+    for ms in (1_040..2_000).step_by(40) {
+        camera.inter(ms);
+        camera.video(ms, &later_slice(0x41, 100)).unwrap();
+        let broken = later_slice(0x41, 2_000);
+        if ms == 1_400 {
+            camera.video(ms, &broken[..1_500]).unwrap();
+            camera.video(ms, &later_slice(0x41, 100)).unwrap();
+        }
+    }
+    assert_eq!(camera.counts().video_broken, 4);
+    assert_eq!(camera.finish(false), [(false, 2_000, 49, true)]);
+}
+
+#[test]
+fn a_picture_whose_slices_may_go_on_ends_also_when_no_other_follows() {
+    let mut camera = Camera::started();
+    camera.key(0);
+    camera.video(0, &later_slice(0x65, 100)).unwrap();
+    camera.video(0, &later_slice(0x65, 100)).unwrap();
+    for frame in 0..70 * 44_100 / 1024 {
+        camera.audio(frame * 10_240 / 441);
+    }
+    assert!(!camera.sink.is_open());
+    assert_eq!((camera.counts().video_frames, camera.counts().video_broken), (1, 0));
+    assert_eq!(camera.sink.segments.len(), 1);
 }
 
 #[test]

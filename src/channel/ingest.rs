@@ -9,7 +9,7 @@
 //! stands between. An encoder that announced audio before its header came is given [`TRACK_WAIT_MS_MAX`](crate::limits::TRACK_WAIT_MS_MAX).
 //!
 //! **What is left out.** Everything before the first key frame. Frames of a configuration that is not in force
-//! before the key frame that brings it. A broken access unit, and where it was beyond recall all up to the next key frame.
+//! before the key frame that brings it. Slices in a tag of their own that belong to no picture before them. A broken access unit, and where it was beyond recall all up to the next key frame.
 //!
 //! Sources: Adobe FLV 10.1 §E.4; OSS, "LiveChannel overview" (H.264 and AAC only, the rest is dropped).
 
@@ -125,6 +125,7 @@ impl Ingest {
     /// Ends the session: what is whole is sealed.
     pub fn end(mut self, sink: &mut impl SegmentSink) -> Carry {
         self.break_off(sink);
+        self.end_access_unit(sink);
         self.seal(self.timeline.next_dts(), sink);
         Carry {
             continuity: self.muxer.continuity(),

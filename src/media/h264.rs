@@ -23,6 +23,8 @@ pub struct NalWalk {
     bytes_left: u32,
     position: Position,
     seen: Seen,
+    /// How many bytes of the first slice are left when its second byte comes, until it has come.
+    slice_header_at: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,6 +44,8 @@ const BETWEEN_UNITS: Position = Position::Length { bytes: 0, value: 0 };
 pub struct Seen {
     /// A slice, and whether the first one belongs to an IDR picture.
     pub picture: Option<Picture>,
+    /// Whether the first slice begins in the middle of a picture: its `first_mb_in_slice` is not 0 (H.264 §7.4.3).
+    pub is_continuation: Option<bool>,
     /// An SPS before the first slice.
     pub has_sps: bool,
     /// A PPS before the first slice.
@@ -82,8 +86,9 @@ pub enum Broken {
 impl NalWalk {
     /// A walk over `bytes` bytes of NAL units with prefixes of `length_bytes`.
     pub const fn new(length_bytes: u8, bytes: u32) -> Self {
-        let seen = Seen { picture: None, has_sps: false, has_pps: false };
-        Self { length_bytes, bytes_left: bytes, position: BETWEEN_UNITS, seen }
+        let seen = Seen { picture: None, is_continuation: None, has_sps: false, has_pps: false };
+        let position = BETWEEN_UNITS;
+        Self { length_bytes, bytes_left: bytes, position, seen, slice_header_at: None }
     }
 
     /// Takes the next bytes and gives `write` their Annex B form, piece by piece.
@@ -108,13 +113,23 @@ impl NalWalk {
                     bytes = rest;
                 }
                 Position::Header { left } => {
+                    let is_first_slice = self.seen.picture.is_none();
                     let is_kept = self.note(first & 0x1f);
+                    if is_first_slice && self.seen.picture.is_some() {
+                        self.slice_header_at = left.checked_sub(1).filter(|left| *left > 0);
+                    }
                     if is_kept {
                         write(&START_CODE);
                     }
                     self.position = Position::Payload { left, is_kept };
                 }
                 Position::Payload { left, is_kept } => {
+                    let ahead = self.slice_header_at.map(|at| left.saturating_sub(at) as usize);
+                    if let Some(byte) = ahead.and_then(|ahead| bytes.get(ahead)) {
+                        // An Exp-Golomb code is 0 if its first bit is 1 (H.264 §9.1).
+                        self.seen.is_continuation = Some(byte & 0x80 == 0);
+                        self.slice_header_at = None;
+                    }
                     let (piece, rest) = match bytes.split_at_checked(left as usize) {
                         Some(whole) => whole,
                         None => (bytes, &[][..]),
@@ -204,7 +219,12 @@ mod tests {
             expected.extend([6; 40]);
             expected.extend([0, 0, 0, 1]);
             expected.extend([0x65; 99]);
-            let seen = Seen { picture: Some(Picture::Idr), has_sps: true, has_pps: true };
+            let seen = Seen {
+                picture: Some(Picture::Idr),
+                is_continuation: Some(true),
+                has_sps: true,
+                has_pps: true,
+            };
             for step in 1..=bytes.len() {
                 assert_eq!(walk(length_bytes, &bytes, step), (expected.clone(), Ok(()), seen));
             }
@@ -223,6 +243,17 @@ mod tests {
         ];
         for (nals, picture) in table {
             assert_eq!(walk(4, &units(4, nals), 3).2.picture, *picture, "{nals:02x?}");
+        }
+        for (nals, is_continuation) in [
+            (&[&[0x67, 0x42][..], &[0x65, 0x88], &[0x65, 0x42]][..], Some(false)),
+            (&[&[0x06, 0x80], &[0x41, 0x7f]], Some(true)),
+            (&[&[0x41], &[0x41, 0x7f]], None),
+            (&[&[0x67, 0x42]], None),
+        ] {
+            for step in 1..9 {
+                let seen = walk(4, &units(4, nals), step).2;
+                assert_eq!(seen.is_continuation, is_continuation, "{nals:02x?} by {step}");
+            }
         }
         let after = walk(4, &units(4, &[&[0x65], &[0x67], &[0x68]]), 3).2;
         assert!(

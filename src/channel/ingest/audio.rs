@@ -77,9 +77,12 @@ impl Ingest {
         if self.audio.next.is_some() {
             self.segmenter.change(Change::Audio);
         }
-        if self.segmenter.is_overdue(times.pts) && self.video.room_kept().is_none() {
-            // Audio alone would go on until the room is used up, and nothing would be listed.
-            self.seal(times.pts, sink);
+        if self.segmenter.is_overdue(times.pts) {
+            self.end_access_unit(sink);
+            if self.video.room_kept().is_none() {
+                // Audio alone would go on until the room is used up, and nothing would be listed.
+                self.seal(times.pts, sink);
+            }
         }
         let config = match (self.audio.config, self.audio.next) {
             (Some(config), None) if self.segmenter.has_frames() => config,

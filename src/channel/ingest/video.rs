@@ -45,6 +45,9 @@ pub(super) struct VideoTrack {
     /// What the access units are encoded with.
     pub(super) config: Option<AvcConfig>,
     message: Message,
+    /// The access unit that was received last, if the next message may go on with it.
+    kept: Option<OpenUnit>,
+    tags: Tags,
     /// The first picture that was left out because it is no key frame, since there was one.
     waits_since: Option<Ticks90k>,
     head: Box<heapless::Vec<u8, HEAD_BYTES_MAX>>,
@@ -59,7 +62,28 @@ enum Message {
     /// Its start is being gathered.
     Head,
     /// Its fragments are written as they come.
-    Open { walk: NalWalk, dts: Ticks90k, room: u64 },
+    Open { walk: NalWalk, unit: OpenUnit },
+}
+
+/// An access unit of which a part is written.
+#[derive(Clone, Copy, Debug)]
+struct OpenUnit {
+    timestamp_ms: u32,
+    dts: Ticks90k,
+    /// The room that is kept for the rest of it.
+    room: u64,
+}
+
+/// What an FLV tag of this encoder holds. Some send each slice of a picture in a tag of its own, with equal timestamps.
+///
+/// A picture ends where the next one begins, then; so that other encoders' pictures need not wait, only the first one
+/// of a session does, unless slices turn up later.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Tags {
+    #[default]
+    Unknown,
+    Pictures,
+    Slices,
 }
 
 impl Message {
@@ -93,10 +117,15 @@ struct UnitStart {
 impl VideoTrack {
     /// The room that is kept for the access unit being written, if one is.
     pub(super) const fn room_kept(&self) -> Option<u64> {
-        match self.message {
-            Message::Open { room, .. } => Some(room),
-            Message::Ignored | Message::Head => None,
+        match (self.message, self.kept) {
+            (Message::Open { unit, .. }, _) | (_, Some(unit)) => Some(unit.room),
+            (Message::Ignored | Message::Head, None) => None,
         }
+    }
+
+    /// The access unit that a message of this timestamp may go on with.
+    fn take_kept(&mut self, timestamp_ms: u32) -> Option<OpenUnit> {
+        self.kept.take_if(|kept| kept.timestamp_ms == timestamp_ms)
     }
 }
 
@@ -187,16 +216,30 @@ impl Ingest {
         let mut probe = walk;
         let prefix = self.video.head.get(unit.header_bytes..).unwrap_or_default();
         if probe.feed(prefix, |_| ()).is_err() {
-            self.counts.video_broken += 1;
+            match self.video.take_kept(unit.timestamp_ms) {
+                // It may be a slice of that one.
+                Some(kept) => self.take_back(kept, sink),
+                None => self.counts.video_broken += 1,
+            }
             return;
         }
         let seen = probe.seen();
-        if seen.picture.is_none() && !is_all {
+        if seen.is_continuation.is_none() && !is_all {
             self.video.message = Message::Head;
             return;
         }
-        if let Some((dts, room)) = self.begin_access_unit(unit, seen, sink) {
-            self.video.message = Message::Open { walk, dts, room };
+        let open = match seen.is_continuation {
+            Some(true) => self.continue_access_unit(unit, sink),
+            _ => {
+                if self.video.kept.is_some() && self.video.tags == Tags::Unknown {
+                    self.video.tags = Tags::Pictures;
+                }
+                self.end_access_unit(sink);
+                self.begin_access_unit(unit, seen, sink)
+            }
+        };
+        if let Some(open) = open {
+            self.video.message = Message::Open { walk, unit: open };
             let prefix = self.video.head.get(unit.header_bytes..).unwrap_or_default();
             if self.video.message.feed(prefix, &mut self.muxer, sink).is_err() {
                 self.break_off(sink);
@@ -204,13 +247,32 @@ impl Ingest {
         }
     }
 
-    /// Begins an access unit in the segment where it belongs; `None`: it is left out. Returns the room that is kept for it.
+    /// Goes on with the access unit that is kept; `None`: this is no part of it, and the beginning of none.
+    fn continue_access_unit(
+        &mut self,
+        unit: UnitStart,
+        sink: &mut impl SegmentSink,
+    ) -> Option<OpenUnit> {
+        self.video.tags = Tags::Slices;
+        let Some(kept) = self.video.take_kept(unit.timestamp_ms) else {
+            self.counts.video_broken += 1;
+            return None;
+        };
+        let room = self.room_for(unit);
+        if sink.room() < room + AUDIO_ROOM {
+            self.take_back(kept, sink);
+            return None;
+        }
+        Some(OpenUnit { room, ..kept })
+    }
+
+    /// Begins an access unit in the segment where it belongs; `None`: it is left out.
     fn begin_access_unit(
         &mut self,
         unit: UnitStart,
         seen: Seen,
         sink: &mut impl SegmentSink,
-    ) -> Option<(Ticks90k, u64)> {
+    ) -> Option<OpenUnit> {
         let times = self.timeline.video(unit.timestamp_ms, unit.composition_ms);
         if times.is_jump {
             self.segmenter.clock_jumped();
@@ -274,7 +336,7 @@ impl Ingest {
         {
             self.muxer.payload(&config.parameter_sets, sink);
         }
-        Some((times.dts, room))
+        Some(OpenUnit { timestamp_ms: unit.timestamp_ms, dts: times.dts, room })
     }
 
     /// Notes a picture that was left out because none has come to begin with.
@@ -324,25 +386,39 @@ impl Ingest {
                 self.video.message = Message::Ignored;
             }
             Message::Open { walk, .. } if walk.finish().is_err() => self.break_off(sink),
-            Message::Open { .. } => {
-                self.muxer.end_access_unit(sink);
-                self.muxer.mark(sink);
-                self.has_segments = true;
-                self.counts.video_frames += 1;
+            Message::Open { unit, .. } => {
                 self.video.message = Message::Ignored;
+                self.video.kept = Some(OpenUnit { room: ts::bytes_max(0), ..unit });
+                if self.video.tags == Tags::Pictures {
+                    self.end_access_unit(sink);
+                }
             }
+        }
+    }
+
+    /// Ends the access unit that is kept, if one is.
+    pub(super) fn end_access_unit(&mut self, sink: &mut impl SegmentSink) {
+        if self.video.kept.take().is_some() {
+            self.muxer.end_access_unit(sink);
+            self.muxer.mark(sink);
+            self.has_segments = true;
+            self.counts.video_frames += 1;
         }
     }
 
     /// Takes back the access unit that was begun and will not be whole.
     pub(super) fn break_off(&mut self, sink: &mut impl SegmentSink) {
-        if let Message::Open { dts, .. } = self.video.message {
+        if let Message::Open { unit, .. } = self.video.message {
             self.video.message = Message::Ignored;
-            self.counts.video_broken += 1;
-            self.undo();
-            if !self.muxer.rollback(sink) {
-                self.close(dts, sink);
-            }
+            self.take_back(unit, sink);
+        }
+    }
+
+    fn take_back(&mut self, unit: OpenUnit, sink: &mut impl SegmentSink) {
+        self.counts.video_broken += 1;
+        self.undo();
+        if !self.muxer.rollback(sink) {
+            self.close(unit.dts, sink);
         }
     }
 
