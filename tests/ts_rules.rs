@@ -23,6 +23,8 @@ use ts_walker::Walker;
 const B_FRAMES: &[u8] = include_bytes!("data/flv/b_frames.flv");
 const SLICES: &[u8] = include_bytes!("data/flv/slices.flv");
 const ONE_FPS: &[u8] = include_bytes!("data/flv/one_fps.flv");
+const HE_AAC_V1: &[u8] = include_bytes!("data/flv/he_aac_v1.flv");
+const HE_AAC_V2: &[u8] = include_bytes!("data/flv/he_aac_v2.flv");
 
 /// Feeds messages, video in fragments of `fragment_bytes`.
 fn feed(ingest: &mut Ingest, tags: &[Tag], fragment_bytes: usize, sink: &mut Recorder) {
@@ -64,9 +66,13 @@ fn walk(segments: &[Segment]) -> Vec<ts_walker::Segment> {
 
 #[test]
 fn every_rule_holds_and_not_a_bit_of_picture_or_sound_is_lost() {
-    for (name, file, count) in
-        [("b_frames", B_FRAMES, 2), ("slices", SLICES, 2), ("one_fps", ONE_FPS, 3)]
-    {
+    for (name, file, count) in [
+        ("b_frames", B_FRAMES, 2),
+        ("slices", SLICES, 2),
+        ("one_fps", ONE_FPS, 3),
+        ("he_aac_v1", HE_AAC_V1, 2),
+        ("he_aac_v2", HE_AAC_V2, 2),
+    ] {
         let tags = flv::tags(file);
         let segments = segments(&tags, 4096);
         assert_eq!(segments.len(), count, "{name}");
@@ -104,7 +110,7 @@ fn every_rule_holds_and_not_a_bit_of_picture_or_sound_is_lost() {
 
 #[test]
 fn durations_are_the_distances_between_first_decoding_times() {
-    for file in [B_FRAMES, SLICES, ONE_FPS] {
+    for file in [B_FRAMES, SLICES, ONE_FPS, HE_AAC_V1, HE_AAC_V2] {
         let segments = segments(&flv::tags(file), 4096);
         let walked = walk(&segments);
         for (segment, walked) in segments.iter().zip(&walked) {
@@ -119,7 +125,7 @@ fn durations_are_the_distances_between_first_decoding_times() {
 
 #[test]
 fn output_does_not_depend_on_the_size_of_fragments() {
-    for file in [B_FRAMES, SLICES, ONE_FPS] {
+    for file in [B_FRAMES, SLICES, ONE_FPS, HE_AAC_V1, HE_AAC_V2] {
         let tags = flv::tags(file);
         let whole = segments(&tags, 65_536);
         for fragment_bytes in [1, 7, 128, 4096] {

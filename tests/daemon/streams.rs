@@ -97,3 +97,59 @@ fn video_alone_is_a_stream_of_one_track() {
     let recorder = recording.finish();
     assert_eq!(walk(&recorder), (125, 0));
 }
+
+/// Publishes a file in real time, and returns what a viewer gets in one file: so many segments.
+fn sent_and_received(daemon: &Daemon, folder: &Folder, sent: &str, segments: usize) -> String {
+    let recording = Recording::start(daemon.http, DOOR);
+    let url = format!("rtmp://127.0.0.1:{}/cams/live/door", daemon.rtmp);
+    let publish = ["-re", "-i", sent, "-c", "copy", "-f", "flv", "-flvflags"];
+    Watched::run(ffmpeg().args(publish).args(["no_duration_filesize", &url])).expect_silence();
+    // ffmpeg resets a connection with an acknowledgement that it has not read, and its goodbye is lost: the heavier
+    // a stream is, the more often. So its end is not waited for.
+    wait_for("all segments", SOON, || {
+        playlist(daemon, DOOR).filter(|playlist| playlist.segments.len() == segments)
+    });
+    let recorder = recording.finish();
+    assert!(recorder.segments.len() == segments && recorder.discontinuities().is_empty());
+    let received = folder.path().join("received.ts");
+    fs::write(&received, recorder.joined()).unwrap();
+    received.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn he_aac_sounds_over_segment_boundaries_as_it_was_sent() {
+    let clip = |version: &str| {
+        format!("{}/tests/data/flv/he_aac_{version}.flv", env!("CARGO_MANIFEST_DIR"))
+    };
+    for sent in [clip("v1"), clip("v2")] {
+        let (daemon, folder) = (Daemon::start(CAMS), Folder::new());
+        let received = sent_and_received(&daemon, &folder, &sent, 4);
+        let sound = [&sent, &received].map(|file| hashes(file, &["-map", "0:a"]));
+        assert!(sound[0].len() > 140, "{} frames", sound[0].len());
+        assert_same(&sent, &sound[0], &sound[1]);
+    }
+}
+
+#[test]
+fn key_frames_of_a_4k_camera_arrive_whole() {
+    let daemon = Daemon::start(&CAMS.replace("16MiB", "64MiB"));
+    let folder = Folder::new();
+    let sent = folder.path().join("sent.flv").to_str().unwrap().to_owned();
+    let source = "testsrc2=s=3840x2160:r=10,noise=alls=30,format=yuv420p";
+    let encode = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "36", "-g", "10"];
+    let input = ["-f", "lavfi", "-i", source, "-t", "3"];
+    Watched::start(ffmpeg().args(input).args(encode).arg(&sent))
+        .finish(Duration::from_secs(120))
+        .expect_silence();
+    let mut probe = Command::new("ffprobe");
+    probe.args(["-v", "error", "-show_entries", "packet=size,flags", "-of", "csv=p=0", &sent]);
+    let packets = Watched::run(&mut probe).expect_silence().stdout;
+    let keys = packets.lines().filter_map(|line| line.split_once(",K"));
+    let bytes: Vec<u64> = keys.map(|(size, _)| size.parse().unwrap()).collect();
+    assert!(bytes.len() == 3 && bytes.iter().all(|bytes| *bytes > 1 << 20), "{bytes:?}");
+    let received = sent_and_received(&daemon, &folder, &sent, 3);
+    daemon.logs(&["recording H.264 3840x2160"]);
+    let pictures = [&sent, &received].map(|file| hashes(file, &["-map", "0:v"]));
+    assert_eq!(pictures[0].len(), 30);
+    assert_same("decoded pictures", &pictures[0], &pictures[1]);
+}

@@ -29,7 +29,7 @@ pub(crate) fn connect_from(address: [u8; 4], port: u16) -> io::Result<TcpStream>
 pub(crate) struct Publisher {
     stream: TcpStream,
     client: Client,
-    tags: Box<dyn Iterator<Item = sluicegate::demo::flv::Tag<'static>>>,
+    tags: Box<dyn Iterator<Item = sluicegate::demo::flv::Tag<'static>> + Send>,
 }
 
 impl Publisher {
