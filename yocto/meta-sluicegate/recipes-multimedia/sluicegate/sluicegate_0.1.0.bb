@@ -10,7 +10,7 @@ LIC_FILES_CHKSUM = "file://LICENSE-MIT;md5=f70840c050aba7f808bad89526071b7a \
 # Another configuration: a bbappend that puts its own sluicegate.toml first in FILESEXTRAPATHS.
 SRC_URI = "git://github.com/sluicegate/sluicegate.git;protocol=https;branch=main;destsuffix=${BP} \
            file://sluicegate.toml"
-SRCREV = "a6190c44171539cc528b0a04e9c03803cc5b92ef"
+SRCREV = "5b1cde99454266c808527161160054a5b18b93a6"
 CVE_PRODUCT = "sluicegate"
 
 require ${BPN}-crates.inc
