@@ -12,7 +12,10 @@
 
 use heapless::Vec as FixedVec;
 
-use super::header::{BasicHeader, CHUNK_HEADER_BYTES_MAX, MessageHeader};
+use super::{
+    chunk_stream::{Body, ChunkStream, Kind},
+    header::{BasicHeader, CHUNK_HEADER_BYTES_MAX, MessageHeader},
+};
 use crate::limits::{CHUNK_STREAMS_MAX, SMALL_MESSAGE_BYTES_MAX, SMALL_MESSAGES_HELD_MAX};
 
 /// Chunk size before the peer sets another (RTMP 1.0 §5.4.1), in bytes.
@@ -72,37 +75,6 @@ pub(super) enum Bytes<'a> {
     Input(&'a [u8]),
     /// In the reader, until it reads on.
     Kept,
-}
-
-/// Message types that matter to a publisher (RTMP 1.0 §5.4 and §7.1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
-    SetChunkSize,
-    Abort,
-    UserControl,
-    WindowAckSize,
-    Audio,
-    Video,
-    Data,
-    Command,
-    /// Acknowledgements, peer bandwidth, shared objects, aggregates, and what nobody has defined.
-    Other,
-}
-
-impl Kind {
-    fn of(type_id: u8) -> Self {
-        match type_id {
-            1 => Self::SetChunkSize,
-            2 => Self::Abort,
-            4 => Self::UserControl,
-            5 => Self::WindowAckSize,
-            8 => Self::Audio,
-            9 => Self::Video,
-            15 | 18 => Self::Data,
-            17 | 20 => Self::Command,
-            _ => Self::Other,
-        }
-    }
 }
 
 /// Chunks that no encoder means. The connection cannot be read on after one.
@@ -396,7 +368,9 @@ impl ChunkReader {
         // A header of type 0, 1 or 2 begins a message, and gives up one that it cuts short.
         let is_first = header.format < 3 || matches!(stream.body, Body::Idle);
         if is_first {
-            stream.begin_message(header)?;
+            let MessageHeader { type_id, message_bytes: bytes, .. } = header.message;
+            let begun = stream.begin_message(header.format, header.message);
+            begun.ok_or(ChunkError::TooLong { type_id, bytes })?;
         }
         let left = (stream.header.message_bytes - stream.received).min(self.chunk_bytes);
         self.chunk = (left > 0).then_some(Chunk { stream: index, left });
@@ -433,77 +407,6 @@ struct Chunk {
     stream: usize,
     /// Payload bytes to come; never 0.
     left: u32,
-}
-
-/// What one chunk stream remembers: its last message header, and the message under way.
-#[derive(Default)]
-struct ChunkStream {
-    id: u32,
-    header: MessageHeader,
-    /// Time of its last message in milliseconds, modulo 2^32.
-    timestamp_ms: u32,
-    /// Bytes of the message under way that have come.
-    received: u32,
-    body: Body,
-}
-
-impl ChunkStream {
-    fn begin_message(&mut self, header: &Header) -> Result<(), ChunkError> {
-        self.header = header.message;
-        self.timestamp_ms = match header.format {
-            0 => self.header.timestamp_field,
-            // The delta after a type 0 chunk is that chunk's timestamp (RTMP 1.0 §5.3.1.2.4).
-            _ => self.timestamp_ms.wrapping_add(self.header.timestamp_field),
-        };
-        self.received = 0;
-        self.body = Body::of(self.header.type_id, self.header.message_bytes)?;
-        Ok(())
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::of(self.header.type_id)
-    }
-
-    /// Whether `first` alone is the header of a chunk that goes on with the message under way: of type 3, one byte long.
-    /// (Longer ones are of ids above 63, for which the sum is no byte.)
-    fn continues_with(&self, first: u8) -> bool {
-        u32::from(first) == 0xC0 + self.id
-            && !self.header.is_extended
-            && !matches!(self.body, Body::Idle)
-    }
-
-    const fn holds_bytes(&self) -> bool {
-        matches!(&self.body, Body::Small(gathered) if !gathered.is_empty())
-    }
-}
-
-/// What becomes of the bytes of the message under way.
-#[derive(Default)]
-enum Body {
-    /// There is none.
-    #[default]
-    Idle,
-    /// They are handed out as they come.
-    Video,
-    /// They are gathered; empty while none had to be.
-    Small(Vec<u8>),
-    /// They are read past.
-    Skipped,
-}
-
-impl Body {
-    fn of(type_id: u8, bytes: u32) -> Result<Self, ChunkError> {
-        let is_small = bytes as usize <= SMALL_MESSAGE_BYTES_MAX;
-        match Kind::of(type_id) {
-            _ if bytes == 0 => Ok(Self::Idle),
-            Kind::Video => Ok(Self::Video),
-            Kind::Other => Ok(Self::Skipped),
-            _ if is_small => Ok(Self::Small(Vec::new())),
-            // An encoder may embed what it likes beside its media. A command or control message must be understood.
-            Kind::Audio | Kind::Data => Ok(Self::Skipped),
-            _ => Err(ChunkError::TooLong { type_id, bytes }),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@
 mod address;
 mod amf;
 mod chunk;
+mod chunk_stream;
 mod handshake;
 mod header;
 mod metadata;
@@ -30,7 +31,8 @@ use rml_rtmp::handshake::HandshakeError;
 
 pub use self::{address::Address, amf::AmfError, chunk::ChunkError, metadata::Metadata};
 use self::{
-    chunk::{Arrived, ChunkReader, Kind, Message, VideoPart},
+    chunk::{Arrived, ChunkReader, Message, VideoPart},
+    chunk_stream::Kind,
     handshake::{HANDSHAKE_BYTES, Handshake},
     publish::{ACK_WINDOW_BYTES, Dialogue, Outcome, State},
     reply::Replies,
