@@ -23,7 +23,7 @@ use crate::{
     shell::{
         engine::Engine,
         files,
-        flash::{Job as FlashJob, RingId},
+        flash_job::{Job as FlashJob, RingId},
         seats::Seats,
     },
 };

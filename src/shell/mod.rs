@@ -9,6 +9,7 @@ mod demo;
 mod engine;
 pub mod files;
 pub mod flash;
+pub mod flash_job;
 mod http_conn;
 mod listen;
 mod memory;

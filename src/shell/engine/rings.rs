@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Durability, LiveChannel, rings},
     shell::{
         files,
-        flash::{Event, Job as FlashJob, LoadError, Open, RingId},
+        flash_job::{Event, Job as FlashJob, LoadError, Open, RingId},
     },
     store::{Ahead, recovery::BodyError},
 };
