@@ -10,6 +10,7 @@ counters in /sys/block count is the daemon's, the file system's journal included
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -143,3 +144,4 @@ for row in rows:
     segments, payload, written, flushes = row.result
     print(f"{row.title:42}  {segments:8}  {payload / 1e6:9.1f}  {written / 1e6:10.1f}  {written / payload:14.4f}  {flushes / segments:19.2f}")
     row.close()
+shutil.rmtree(FOLDER)
