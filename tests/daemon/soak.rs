@@ -134,19 +134,19 @@ fn many_publishers_and_viewers_at_a_time_each_get_all_of_theirs() {
     }
     let daemon = Daemon::start(&buckets);
     let (rtmp, http) = (daemon.rtmp, daemon.http);
-    let mut cameras: Vec<_> = (0..publishers)
-        .map(|n| {
-            let url = format!("rtmp://127.0.0.1:{rtmp}/cams/live/c{n}");
-            wait_for("the ring", 3 * SOON, || Publisher::open(&url).ok())
-        })
-        .collect();
+    let open = |n: u64| {
+        let url = format!("rtmp://127.0.0.1:{rtmp}/cams/live/c{n}");
+        wait_for("the ring", 3 * SOON, || Publisher::open(&url).ok())
+    };
     // Once around each ring, as fast as the daemon takes it: what its index takes is touched then.
-    let lap_minutes = (16 << 20) / CLIP_BYTES_PER_MINUTE + 1;
-    for _ in 0..lap_minutes {
-        for camera in &mut cameras {
+    for n in 0..publishers {
+        let mut camera = open(n);
+        for _ in 0..=(16 << 20) / CLIP_BYTES_PER_MINUTE {
             camera.send_ms(60_000).unwrap();
         }
+        camera.stop();
     }
+    let cameras: Vec<_> = (0..publishers).map(open).collect();
     let end = Instant::now() + Duration::from_secs(secs);
     let fetched = Arc::new(AtomicU64::new(0));
     let cameras = cameras.into_iter().map(|mut camera| {
