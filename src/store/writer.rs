@@ -302,6 +302,10 @@ impl<F: Flash> RingWriter<F> {
             .for_each(Record::lose);
         self.epoch = self.epoch.wrapping_add(1);
         self.needs_page = true;
+        if self.ahead == Ahead::Parts {
+            // Parts may be listed of a segment that is never sealed: closing must not give its number and its name back.
+            self.floor = self.above_floor(self.durable.ceiling);
+        }
         self.written = self.durable;
         self.is_page_dirty = false;
         self.unsynced_since = None;
@@ -569,6 +573,22 @@ mod tests {
         pair.ring.fail(error.synced_below);
         let sequence = pair.record(5000);
         assert_clean(&pair.into_flash(), sequence);
+    }
+
+    #[test]
+    fn a_segment_that_was_listed_in_parts_and_failed_keeps_its_number_when_the_ring_is_closed() {
+        let mut pair = Pair::open_with(formatted(), Ahead::Parts);
+        let listed_in_parts = pair.record(5000) + 1;
+        let doomed = pair.write(5000);
+        assert_eq!(doomed.record.sequence, listed_in_parts);
+        pair.writer.flash().fails_from = Some(0);
+        let error = pair.writer.seal(&doomed, Millis(0)).unwrap_err();
+        pair.writer.flash().fails_from = None;
+        pair.ring.fail(error.synced_below);
+        let open = pair.ring.open_segment().unwrap();
+        pair.writer.write(open.epoch, open.position, &[1; 4096]).unwrap();
+        pair.writer.close().unwrap();
+        assert!(Pair::open(pair.into_flash(), false).ring.next_sequence() > listed_in_parts);
     }
 
     #[test]
