@@ -78,6 +78,9 @@ pub(super) fn cors(mut table: Table<'_>) -> Cors {
 fn cors_rule(mut table: Table<'_>) -> CorsRule {
     for key in ["allowed_origins", "allowed_methods"] {
         table.require(key);
+        if table.is_empty(key) {
+            table.notes.problem(&table.at(key), "needs at least one value");
+        }
     }
     let origins = table.texts("allowed_origins", CORS_VALUES_MAX, one_star);
     let is_address =

@@ -261,10 +261,11 @@ fn live_playlist(
     now: Now,
 ) -> Option<Result<Response, OssError>> {
     let rendered = channel.playlist(now)?;
+    let mark = mark(request);
     let described = |status, body| {
         Response::new(status, body)
             .with("Content-Type", PLAYLIST_TYPE)
-            .with("ETag", &rendered.etag)
+            .with("ETag", format_args!("{mark}{}", rendered.etag))
             .with("Last-Modified", rendered.changed.http_date())
             .with("Cache-Control", if grant.is_signed() { "private, no-cache" } else { LIVE_LIFE })
             .with("Vary", "Accept-Encoding")
@@ -311,11 +312,11 @@ fn recorded_playlist(
     grant: &Grant,
 ) -> Option<Result<Response, OssError>> {
     let recorded = recorded(channel, recording.first, recording.last)?;
-    let etag = recorded.etag();
+    let (etag, mark) = (recorded.etag(), mark(request));
     let described = |status, body| {
         Response::new(status, body)
             .with("Content-Type", MADE_PLAYLIST_TYPE)
-            .with("ETag", &etag)
+            .with("ETag", format_args!("{mark}{etag}"))
             .with("Last-Modified", recording.made.http_date())
             .with("Cache-Control", if grant.is_signed() { "private, no-cache" } else { "no-cache" })
             .with("Vary", "Accept-Encoding")
@@ -409,6 +410,11 @@ fn wants_gzip(request: &Request<'_>) -> bool {
                 && weight.bytes().any(|b| matches!(b, b'1'..=b'9'))
         })
     })
+}
+
+/// What stands before a playlist's entity tag: packed and unpacked are not the same bytes (RFC 9110 §8.8.3.3).
+fn mark(request: &Request<'_>) -> &'static str {
+    if wants_gzip(request) { "W/" } else { "" }
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {

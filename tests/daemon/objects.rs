@@ -76,6 +76,10 @@ fn objects_are_answered_as_http_and_oss_have_it() {
         (packed.header("content-encoding"), &packed.body[..2]),
         ("gzip", [0x1F, 0x8B].as_slice())
     );
+    let etag = packed.header("etag");
+    assert!(etag.starts_with("W/\""), "{etag}: other bytes have no strong tag in common");
+    let again = [("Accept-Encoding", "gzip"), ("If-None-Match", etag)];
+    assert_eq!(connection.request("GET", DOOR, &again).status, 304);
 }
 
 #[test]
