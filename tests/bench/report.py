@@ -85,6 +85,13 @@ def tables(results):
         out += ["", "| nginx's proxy_cache in front | viewers' requests | of them to the gateway | per segment | gateway's CPU, s |", "|---|---:|---:|---:|---:|"]
         out += [f"| {name.replace('_', ', ')} viewers | {found['requests']:,} | {found['to_gateway']} | {found['to_gateway_per_segment']} | {found['gateway_cpu_s']} |"
                 for name, found in results["cache"].items()]
+    if "low_latency" in results:
+        found = results["low_latency"]
+        direct = {name: figures for name, figures in found.items() if not name.startswith("cached")}
+        out += ["", "| viewers | requests per s, each | CPU ms per s, each | memory, KiB each |", "|---|---:|---:|---:|"]
+        out += [f"| {name.replace('_', ' ')} | {figures['requests_per_viewer_s']} | {figures['cpu_ms_per_viewer_s']} | {figures['kib_per_viewer']} |"
+                for name, figures in direct.items()]
+        out += ["", *(f"{name}: {figures}" for name, figures in found.items() if name.startswith("cached"))]
     if "growth" in results:
         out += ["", *(f"{size}: " + "; ".join(f"{at}: {values}" for at, values in points.items()) for size, points in results["growth"].items())]
     return "\n".join(out)
