@@ -50,13 +50,12 @@ pub struct PartCutter {
     frag_duration: Ticks90k,
     /// Where the part that is open began, and whether with a key frame.
     part: Option<(Ticks90k, bool)>,
-    last_dts: Option<Ticks90k>,
-    /// The longest distance of two access units in the group before.
+    /// The mean distance of two access units in the group before.
     frame: Ticks90k,
-    /// The same in this group.
-    frame_now: Ticks90k,
     /// Access units of this group.
     frames: u32,
+    /// Of the open part.
+    part_frames: u32,
     /// When it began.
     gop_start: Option<Ticks90k>,
     /// Access units of the one before, and how long it was.
@@ -75,10 +74,9 @@ impl PartCutter {
             target,
             frag_duration,
             part: None,
-            last_dts: None,
             frame: Ticks90k(0),
-            frame_now: Ticks90k(0),
             frames: 0,
+            part_frames: 0,
             gop_start: None,
             gop: None,
             gops: 0,
@@ -97,11 +95,11 @@ impl PartCutter {
         if opens {
             self.parts = if is_key { self.parts_of_a_gop().ok() } else { None };
         }
-        if self.parts.is_none() {
-            self.part = None;
-        } else if opens || ended.is_some() {
-            self.part = Some((dts, is_key));
+        if opens || ended.is_some() {
+            self.part = self.parts.map(|_| (dts, is_key));
+            self.part_frames = 0;
         }
+        self.part_frames += 1;
         ended
     }
 
@@ -121,31 +119,31 @@ impl PartCutter {
     }
 
     fn is_due(&self, dts: Ticks90k, start: Ticks90k, is_key: bool) -> bool {
-        // The next access unit may last as long as the longest has; a part is never longer than its target.
-        if is_key || dts + self.frame_now.max(self.frame) - start > self.target {
+        // With one more of the usual length the part would be too long. One that is longer than usual is not reckoned with:
+        // parts would be short because a picture was once late. Who lists parts leaves out what became too long.
+        if is_key || dts + self.frame - start > self.target {
             return true;
         }
         let (Some(parts), Some((gop, _))) = (self.parts, self.gop) else { return false };
-        // Behind the length that was expected the last part goes on: a tail of its own would be too short.
-        self.frames < gop && (1..parts).any(|part| part * gop / parts == self.frames)
+        // What would be less than half a part goes on: behind one that ended early, and behind the length that was expected.
+        let is_long_enough = 2 * self.part_frames * parts >= gop;
+        let ends = (1..parts).any(|part| part * gop / parts == self.frames);
+        ends && is_long_enough && self.frames < gop
     }
 
     fn measure(&mut self, dts: Ticks90k, is_key: bool) {
-        if let Some(last) = self.last_dts {
-            self.frame_now = self.frame_now.max(dts - last);
-        }
-        self.last_dts = Some(dts);
         if is_key {
             if let Some(start) = self.gop_start {
                 let is_alike =
                     self.gop.is_some_and(|(gop, _)| gop.abs_diff(self.frames) <= GOP_SLACK);
                 self.alike = if is_alike { self.alike + 1 } else { 1 };
                 self.gops += 1;
-                self.gop = Some((self.frames, dts - start));
-                self.frame = self.frame_now;
+                let lasts = dts - start;
+                self.gop = Some((self.frames, lasts));
+                self.frame = Ticks90k(lasts.0 / i64::from(self.frames.max(1)));
             }
             self.gop_start = Some(dts);
-            (self.frames, self.frame_now) = (0, Ticks90k(0));
+            self.frames = 0;
         }
         self.frames += 1;
     }
@@ -216,6 +214,16 @@ mod tests {
             let (least, most) = (parts.iter().min().unwrap(), parts.iter().max().unwrap());
             assert!(*most <= 330 && least * 2 >= *most, "{parts:?}");
         }
+    }
+
+    #[test]
+    fn a_picture_that_is_late_once_makes_no_short_parts() {
+        // The 130th of 25 a second comes after 160 ms, and all behind it are as late.
+        let segments = parts_ms(&[50; 8], &|n| n * 40 + if n >= 130 { 120 } else { 0 });
+        let behind: Vec<_> = segments[3..7].iter().flatten().collect();
+        assert!(behind.iter().all(|ms| (200..=280).contains(*ms)), "{behind:?}");
+        let late = segments[2].iter().filter(|ms| **ms > 330).count();
+        assert!(late <= 1 && segments[2].iter().all(|ms| *ms >= 160), "{:?}", segments[2]);
     }
 
     #[test]
