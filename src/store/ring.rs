@@ -382,8 +382,12 @@ impl Ring {
         let front = next.position + self.geometry.reach_bytes();
         let layout = &self.geometry.layout;
         let is_live = |record: &Record| recovery::is_live(record, layout, next.sequence, front);
-        while self.records.pop_front_if(|record| !is_live(record)).is_some() {
+        while let Some(retired) = self.records.pop_front_if(|record| !is_live(record)) {
             self.counters.retired += 1;
+            // All that were listed may go before those ahead of them have been sealed, which may fail.
+            if retired.sequence >= self.floor.sequence {
+                self.floor = Floor::behind(&retired);
+            }
         }
         self.run = self.run.min(self.records.len());
         self.records.front().map_or(next.sequence, |record| record.sequence)
@@ -530,6 +534,23 @@ mod tests {
         pair.write(5000);
         assert!(pair.ring.spoil(next));
         pair.ring.fail(next + 1);
+        assert_eq!(pair.ring.open_segment().unwrap().position, end);
+    }
+
+    #[test]
+    fn a_segment_that_made_room_for_those_that_fail_keeps_its_number_and_its_place() {
+        let mut pair = Pair::open(formatted(), false);
+        let last = (0..3).map(|_| pair.record(5000)).last().unwrap();
+        let (end, floor) = (pair.ring.record(last).unwrap().end_position(), pair.ring.time_floor());
+        // They are sealed, and on their way to the flash.
+        while pair.ring.history().len() > 0 {
+            let open = pair.ring.open_segment().unwrap();
+            let bytes = 850 << 10;
+            let body = Body { epoch: open.epoch, position: open.position, bytes, crc: 0 };
+            pair.ring.seal(body, listing(&pair.ring)).unwrap();
+        }
+        pair.ring.fail(last + 1);
+        assert_eq!((pair.ring.next_sequence(), pair.ring.time_floor()), (last + 1, floor));
         assert_eq!(pair.ring.open_segment().unwrap().position, end);
     }
 
