@@ -56,6 +56,13 @@ impl Floor {
             position: newest.end_position(),
         }
     }
+
+    /// Nothing goes back behind `record`, also where the ring does not hold it any more.
+    fn raise(&mut self, record: &Record) {
+        if record.sequence >= self.sequence {
+            *self = Self::behind(record);
+        }
+    }
 }
 
 /// What has happened to a ring since it was opened.
@@ -317,7 +324,7 @@ impl Ring {
         }
         // It keeps its place in the file, also where the next segment's follows from it or will, if those that wait for their seal fail.
         if let Some(last) = self.records.back().filter(|last| last.sequence == sequence) {
-            self.floor = Floor::behind(last);
+            self.floor.raise(last);
         }
         let found = self.records.binary_search_by_key(&sequence, |record| record.sequence);
         if let Some(record) = found.ok().and_then(|at| self.records.get_mut(at)) {
@@ -385,9 +392,7 @@ impl Ring {
         while let Some(retired) = self.records.pop_front_if(|record| !is_live(record)) {
             self.counters.retired += 1;
             // All that were listed may go before those ahead of them have been sealed, which may fail.
-            if retired.sequence >= self.floor.sequence {
-                self.floor = Floor::behind(&retired);
-            }
+            self.floor.raise(&retired);
         }
         self.run = self.run.min(self.records.len());
         self.records.front().map_or(next.sequence, |record| record.sequence)
@@ -535,6 +540,13 @@ mod tests {
         assert!(pair.ring.spoil(next));
         pair.ring.fail(next + 1);
         assert_eq!(pair.ring.open_segment().unwrap().position, end);
+        // Numbers that recovery skipped stay skipped.
+        let mut pair = Pair::open(formatted(), true);
+        let last = (0..3).map(|_| pair.record(5000)).last().unwrap();
+        let mut again = Pair::open(pair.into_flash(), true).ring;
+        let (skipped, floor) = (again.next_sequence(), again.time_floor());
+        assert!(skipped > last + 1 && again.spoil(last));
+        assert_eq!((again.next_sequence(), again.time_floor()), (skipped, floor));
     }
 
     #[test]
