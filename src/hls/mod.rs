@@ -55,7 +55,7 @@ pub struct SegmentStart {
 pub struct PartEnd {
     /// From its first access unit's decoding time to that of what comes behind it.
     pub duration: Ticks90k,
-    /// It starts with an IDR picture.
+    /// It starts its segment, with an IDR picture: players may begin here.
     pub is_independent: bool,
 }
 

@@ -39,7 +39,7 @@ pub struct Part {
     pub bytes: u64,
     /// How long it plays.
     pub duration: Ticks90k,
-    /// It starts with an IDR picture.
+    /// It starts its segment, with an IDR picture: players may begin here.
     pub is_independent: bool,
 }
 
@@ -48,7 +48,7 @@ pub struct Part {
 pub struct PartCutter {
     target: Ticks90k,
     frag_duration: Ticks90k,
-    /// Where the part that is open began, and whether with a key frame.
+    /// Where the part that is open began, and whether players may begin there.
     part: Option<(Ticks90k, bool)>,
     /// The mean distance of two access units in the group before.
     frame: Ticks90k,
@@ -96,7 +96,8 @@ impl PartCutter {
             self.parts = if is_key { self.parts_of_a_gop().ok() } else { None };
         }
         if opens || ended.is_some() {
-            self.part = self.parts.map(|_| (dts, is_key));
+            // PAT and PMT stand at the start of a segment, so a player begins nowhere else.
+            self.part = self.parts.map(|_| (dts, is_key && opens));
             self.part_frames = 0;
         }
         self.part_frames += 1;

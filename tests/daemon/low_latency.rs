@@ -377,6 +377,26 @@ fn every_address_of_a_signed_playlist_is_signed_and_its_parameters_change_nothin
 
 /// Whoever knows nothing of parts plays the same address.
 #[test]
+fn a_page_that_is_opened_at_any_moment_plays() {
+    // Two key frames a segment: a player must not begin at the second, behind which there is no PAT.
+    let daemon = Daemon::start(&LOW.replace("frag_duration = 1", "frag_duration = 2"));
+    let _camera = daemon.publish("cams/live/door", 300);
+    with_parts(&daemon, DOOR);
+    let mut browser = Browser::start();
+    for turn in 0..8 {
+        browser.open("about:blank");
+        thread::sleep(Duration::from_millis(230 * turn));
+        browser.open(&daemon.url(&format!("-/play?src={DOOR}")));
+        browser.wait_for_text("status", "Playing with low latency");
+        browser.wait_until("document.querySelector('video').currentTime > 0.5");
+    }
+    let playlist = playlist(&daemon, DOOR).unwrap();
+    let parts = playlist.low_latency.unwrap().parts;
+    assert!(parts.iter().all(|part| part.is_independent == (part.first == 0)), "{parts:?}");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
 fn plain_players_play_it_as_ever() {
     let daemon = Daemon::start(LOW);
     let _publisher = daemon.publish("cams/live/door", 120);

@@ -88,16 +88,20 @@ async function play(url, video, page, signal, engine) {
       if (engine === "native") playNatively(url, video, page, end, on, stop.signal);
       else if (Hls?.isSupported()) playWithHls(url, video, page, mode, end, stop.signal);
       else end(new Trouble("This browser can play neither HLS nor Media Source Extensions. VLC or mpv open the play URL itself."));
-      // Muted playback may start by itself nearly everywhere; where it may not, the button of the controls is the way.
-      video.play().catch((error) => {
-        if (error.name === "NotAllowedError") page.say("busy", "Press play to start.");
-      });
+      begin(video, page);
     });
   } finally {
     signal.removeEventListener("abort", onAbort);
     stop.abort();
     page.show(null);
   }
+}
+
+/** Muted playback may start by itself nearly everywhere; where it may not, the button of the controls is the way. */
+function begin(video, page) {
+  video.play().catch((error) => {
+    if (error.name === "NotAllowedError") page.say("busy", "Press play to start.");
+  });
 }
 
 /** Says that it plays, and how. */
@@ -144,7 +148,10 @@ function playWithHls(url, video, page, mode, end, signal) {
     if (!fatal) return;
     if (type === Hls.ErrorTypes.MEDIA_ERROR && recoveries < 2) {
       recoveries += 1;
+      const isPaused = video.paused;
       hls.recoverMediaError();
+      // The new media source has ended what was begun.
+      if (!isPaused) begin(video, page);
     } else if (type === Hls.ErrorTypes.MEDIA_ERROR) {
       end(new Trouble(`The browser cannot decode this stream. (${details})`, { again: true }));
     } else {
