@@ -214,10 +214,20 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> 
     }
 }
 
-/// Ports that nobody listens on. They are taken together, so that they differ.
+/// Ports that nobody listens on, each of them given once. They lie below those that the system gives to connections
+/// (ip(7), `ip_local_port_range`), so that none is taken between two starts of a daemon.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [_; N] = std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    std::array::from_fn(|_| {
+        wait_for("a free port", SOON, || {
+            // Another run at the same time begins elsewhere.
+            let next = std::process::id().wrapping_mul(257) + GIVEN.fetch_add(1, Ordering::Relaxed);
+            let port = (FIRST + next % COUNT) as u16;
+            TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+        })
+    })
 }
 
 /// A folder for one test, removed with it; a failing test leaves it behind and says where.
