@@ -10,7 +10,7 @@ LIC_FILES_CHKSUM = "file://LICENSE-MIT;md5=f70840c050aba7f808bad89526071b7a \
 # Another configuration: a bbappend that puts its own sluicegate.toml first in FILESEXTRAPATHS.
 SRC_URI = "git://github.com/sluicegate/sluicegate.git;protocol=https;branch=main;destsuffix=${BP} \
            file://sluicegate.toml"
-SRCREV = "5b1cde99454266c808527161160054a5b18b93a6"
+SRCREV = "0f7cc9e87e98c49656cfd1a15366de0fb026701a"
 CVE_PRODUCT = "sluicegate"
 
 require ${BPN}-crates.inc
