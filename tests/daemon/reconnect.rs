@@ -72,6 +72,9 @@ fn nobody_replaces_a_publisher_without_a_signature() {
     first.stop();
 }
 
+/// Less than after silence, and more than a busy card takes for what came before the FIN.
+const BEFORE_IDLE: Duration = Duration::from_secs(8);
+
 #[test]
 fn a_channel_is_free_as_soon_as_its_publisher_has_gone() {
     let daemon = Daemon::start(CAMS);
@@ -82,7 +85,7 @@ fn a_channel_is_free_as_soon_as_its_publisher_has_gone() {
             Publisher::open(&door(&daemon)).unwrap_or_else(|why| panic!("number {n}: {why}"))
         } else {
             // Its FIN was on the way first, behind bytes that the daemon had yet to read.
-            wait_for("the channel", Duration::from_secs(2), || Publisher::open(&door(&daemon)).ok())
+            wait_for("the channel", BEFORE_IDLE, || Publisher::open(&door(&daemon)).ok())
         };
         publisher.send_ms(1_200).unwrap();
         let sequence = playlist(&daemon, DOOR).map_or(0, |list| list.media_sequence);
@@ -95,7 +98,7 @@ fn a_channel_is_free_as_soon_as_its_publisher_has_gone() {
     }
     // And once more, for as long as it takes to be listed.
     let mut publisher =
-        wait_for("the channel", Duration::from_secs(2), || Publisher::open(&door(&daemon)).ok());
+        wait_for("the channel", BEFORE_IDLE, || Publisher::open(&door(&daemon)).ok());
     publisher.send_ms(4_000).unwrap();
     publisher.stop();
     let list = end_of(&daemon, DOOR);
