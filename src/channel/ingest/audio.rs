@@ -87,7 +87,10 @@ impl Ingest {
         let config = match (self.audio.config, self.audio.next) {
             (Some(config), None) if self.segmenter.has_frames() => config,
             _ => {
-                self.counts.audio_dropped += 1;
+                // Sound from before the first key frame is not missed: the recording begins with that.
+                if self.counts.video_frames > 0 {
+                    self.counts.audio_dropped += 1;
+                }
                 return;
             }
         };

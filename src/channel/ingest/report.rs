@@ -126,7 +126,7 @@ pub struct Counts {
     pub video_dropped: u64,
     /// Access units that were broken.
     pub video_broken: u64,
-    /// Audio frames that could not be written.
+    /// Audio frames that could not be written, from the first key frame on.
     pub audio_dropped: u64,
     /// Messages of no known or no supported kind, and malformed sequence headers.
     pub unusable: u64,
