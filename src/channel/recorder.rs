@@ -279,7 +279,7 @@ impl SegmentSink for Sink<'_> {
     fn open(&mut self, start: SegmentStart) {
         let Recorder { ring, clock, retired_below, open, is_offline, parts, has_hole, .. } =
             &mut *self.recorder;
-        let name = clock.start(start.dts, start.is_discontinuity, self.now.wall);
+        let name = clock.start(start.dts, start.is_discontinuity, self.now);
         let room = if *is_offline { None } else { ring.open_segment().ok() };
         let writer = room.map(|room| {
             *retired_below = Some(room.readable_from);
