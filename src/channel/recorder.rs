@@ -3,6 +3,8 @@
 //! Between the muxer, which knows no flash, and the ring, which knows no media: it names segments, decides TARGETDURATION,
 //! and makes a gap of a segment that the flash could not take. What has to be written gathers in an outbox, in order.
 
+use std::mem;
+
 use crate::{
     channel::{
         clock::SegmentClock,
@@ -42,8 +44,8 @@ pub struct Recorder {
     /// Segments whose bytes are in the page cache and known to be good, and since when.
     warm: Vec<(u64, Millis)>,
     outbox: Vec<Job>,
-    /// Segments below this can be read no more; `None`: nobody has to be told.
-    retired_below: Option<u64>,
+    /// Segments were retired, and who reads one has not been told.
+    has_retired: bool,
     lost_segments: u64,
     /// The ring is closed, to be opened anew: what comes meanwhile is lost.
     is_offline: bool,
@@ -96,7 +98,7 @@ impl Recorder {
             has_hole: false,
             warm: Vec::new(),
             outbox: Vec::new(),
-            retired_below: None,
+            has_retired: false,
             lost_segments: 0,
             is_offline: false,
             parts,
@@ -122,7 +124,7 @@ impl Recorder {
 
     /// Segments that were lost because the flash failed, or it or the buffers could not take them, since this was asked last.
     pub const fn take_lost(&mut self) -> u64 {
-        std::mem::replace(&mut self.lost_segments, 0)
+        mem::replace(&mut self.lost_segments, 0)
     }
 
     /// A sink for what arrives at `now`.
@@ -137,7 +139,7 @@ impl Recorder {
 
     /// Whether segments were retired since this was asked last: who reads one must be cut off.
     pub const fn take_retired(&mut self) -> bool {
-        self.retired_below.take().is_some()
+        mem::replace(&mut self.has_retired, false)
     }
 
     /// The flash thread has sealed a segment. The record, if it is listed from here on.
@@ -173,7 +175,7 @@ impl Recorder {
         if let Some(writer) = self.open.as_mut().and_then(|open| open.writer.take()) {
             writer.abandon(pool);
         }
-        self.retired_below = Some(synced_below);
+        self.has_retired = true;
     }
 
     /// The ring is being closed because it fails. What can be read of it stays listed.
@@ -192,7 +194,7 @@ impl Recorder {
             parts.log = PartLog::default();
         }
         self.warm.clear();
-        self.retired_below = Some(0);
+        self.has_retired = true;
     }
 
     /// A segment was read and is not what was sealed: it becomes a gap. `false`: it was one, or is gone.
@@ -277,12 +279,14 @@ pub struct Sink<'a> {
 
 impl SegmentSink for Sink<'_> {
     fn open(&mut self, start: SegmentStart) {
-        let Recorder { ring, clock, retired_below, open, is_offline, parts, has_hole, .. } =
+        let Recorder { ring, clock, has_retired, open, is_offline, parts, has_hole, .. } =
             &mut *self.recorder;
+        // Behind what the ring has, though the wall clock may be.
+        clock.raise(ring.time_floor());
         let name = clock.start(start.dts, start.is_discontinuity, self.now);
         let room = if *is_offline { None } else { ring.open_segment().ok() };
         let writer = room.map(|room| {
-            *retired_below = Some(room.readable_from);
+            *has_retired = true;
             SegmentWriter::new(room)
         });
         // One that starts later than the flash was told before could come under its name again after a power cut.
@@ -347,7 +351,7 @@ impl SegmentSink for Sink<'_> {
             has_hole,
             outbox,
             lost_segments,
-            retired_below,
+            has_retired,
             is_offline,
             parts,
             ..
@@ -369,7 +373,7 @@ impl SegmentSink for Sink<'_> {
         let sequence = writer.as_ref().map(SegmentWriter::sequence);
         let finished =
             writer.map(|writer| writer.finish(self.pool, |write| outbox.push(Job::Write(write))));
-        if let (Some(parts), Some(sequence)) = (parts, sequence) {
+        if let (Some(parts), Some(sequence)) = (parts.as_mut(), sequence) {
             parts.log.issue(outbox.len() - before);
             match finished.flatten() {
                 Some(body) => {
@@ -379,7 +383,15 @@ impl SegmentSink for Sink<'_> {
             }
         }
         let seal = match finished {
-            Some(Some(body)) => ring.seal(body, listing),
+            Some(Some(body)) => {
+                let seal = ring.seal(body, listing);
+                // The flash failed in between.
+                *lost_segments += u64::from(seal.is_err());
+                if let (Some(parts), Some(sequence), Err(_)) = (parts, sequence, &seal) {
+                    parts.log.forget(sequence);
+                }
+                seal
+            }
             // Not one whole access unit: there was no segment.
             Some(None) => {
                 *has_hole |= start.is_discontinuity;
@@ -387,10 +399,9 @@ impl SegmentSink for Sink<'_> {
             }
             None => {
                 *lost_segments += 1;
-                ring.seal_gap(listing).map(|(seal, readable_from)| {
-                    *retired_below = Some(readable_from);
-                    seal
-                })
+                let gap = ring.seal_gap(listing);
+                *has_retired |= gap.is_ok();
+                gap.map(|(seal, _)| seal)
             }
         };
         *has_hole = seal.is_err();

@@ -95,6 +95,21 @@ fn a_clock_in_1970_lets_nothing_signed_in_until_the_store_knows_better() {
     assert!(today.is_sorted());
 }
 
+#[test]
+fn a_camera_that_comes_back_before_the_clock_is_set_loses_nothing() {
+    let mut daemon = Daemon::start(&CAMS.replace("frag_count = 6", "frag_count = 12"));
+    restart_at(&mut daemon, Some("@1970-01-02 00:00:00"));
+    for sessions in 1..=3 {
+        daemon.publish("cams/live/door", 3).finish(SOON * 6).expect_silence();
+        wait_for("each segment", SOON, || {
+            names(&daemon, DOOR).filter(|names| names.len() >= 3 * sessions)
+        });
+    }
+    // Time goes on by what was recorded: there is no other.
+    let names = names(&daemon, DOOR).unwrap();
+    assert!(names.iter().zip(&names[1..]).all(|(a, b)| b - a <= 1_100), "{names:?}");
+}
+
 /// The start times in the signed playlist at `target`; `None`: it has none.
 fn names(daemon: &Daemon, target: &str) -> Option<Vec<u64>> {
     let reply = get(daemon.http, target);
