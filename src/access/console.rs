@@ -1,8 +1,8 @@
 //! The gate in front of the console: who may see the channels and their figures, and who gets signed URLs with them.
 //!
-//! This box itself may always look. From elsewhere it takes what `console.access` says. Who holds a key, or a link
-//! that one signed, has URLs signed for them, but none that is good for longer than their own link: it opens
-//! nothing for longer than its signer meant.
+//! This box itself may always look, and no more: who speaks through a careless proxy on it must not be handed signatures. From
+//! elsewhere it takes what `console.access` says. Who holds a link that a key signed has URLs signed for them, but none
+//! that is good for longer than the link: it opens nothing for longer than its signer meant.
 
 use std::net::IpAddr;
 
@@ -32,8 +32,6 @@ pub struct ConsoleGrant(Right);
 enum Right {
     /// May look.
     Look,
-    /// Asks from this box.
-    ThisBox,
     /// Signed, by this key, until then.
     Signed { access_key_id: SmolStr, until: UnixSecs },
 }
@@ -47,25 +45,26 @@ pub fn admit_console(
     policy: &Policy<'_>,
     now: GateTime,
 ) -> Result<ConsoleGrant, Refusal> {
-    if is_this_box(ask, origin) {
-        return Ok(ConsoleGrant(Right::ThisBox));
-    }
-    if access == ConsoleAccess::Off {
+    let is_this_box = is_this_box(ask, origin);
+    if access == ConsoleAccess::Off && !is_this_box {
         return Err(Refusal::console_off());
     }
+    let look = ConsoleGrant(Right::Look);
     // A link for one page is no link for the others, and gets no URLs signed: it is what stands in a scraper's configuration.
     if let Ok(Signed::ByUrlV1(_)) = verify(&Ask { key: page, ..*ask }, policy, now)
         && !page.is_empty()
     {
-        return Ok(ConsoleGrant(Right::Look));
+        return Ok(look);
     }
-    match verify(&Ask { key: "", ..*ask }, policy, now)? {
-        Signed::ByUrlV1(url) => {
+    match verify(&Ask { key: "", ..*ask }, policy, now) {
+        Ok(Signed::ByUrlV1(url)) => {
             Ok(ConsoleGrant(Right::Signed { access_key_id: url.access_key_id, until: url.expires }))
         }
-        Signed::ByUrlV4(_) | Signed::ByHeader => Ok(ConsoleGrant(Right::Look)),
-        Signed::No if access == ConsoleAccess::Open => Ok(ConsoleGrant(Right::Look)),
-        Signed::No => Err(Refusal::console_unsigned()),
+        Ok(Signed::ByUrlV4(_) | Signed::ByHeader) => Ok(look),
+        _ if is_this_box => Ok(look),
+        Ok(Signed::No) if access == ConsoleAccess::Open => Ok(look),
+        Ok(Signed::No) => Err(Refusal::console_unsigned()),
+        Err(refusal) => Err(refusal),
     }
 }
 
@@ -80,7 +79,6 @@ impl ConsoleGrant {
         match &self.0 {
             _ if !now.is_plausible() => None,
             Right::Look => None,
-            Right::ThisBox => Some((keys.first()?, latest)),
             Right::Signed { access_key_id, until } => {
                 let key = keys.iter().find(|key| key.id == *access_key_id)?;
                 Some((key, latest.min(*until)))
@@ -92,7 +90,7 @@ impl ConsoleGrant {
 /// Whether somebody on this box asks, and asks this box by its address.
 ///
 /// A page from elsewhere that a browser on this box shows can have its own host's name lead here (DNS rebinding); it cannot
-/// change the name. A proxy on this box asks for somebody else, and says so.
+/// change the name. A proxy on this box asks for somebody else, and says so, or passes on by which name it was asked.
 fn is_this_box(ask: &Ask<'_>, Origin { peer, local }: Origin) -> bool {
     let (peer, local) = (peer.to_canonical(), local.to_canonical());
     let is_near = peer.is_loopback() || peer == local;
@@ -101,12 +99,13 @@ fn is_this_box(ask: &Ask<'_>, Origin { peer, local }: Origin) -> bool {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let is_address = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
+    let address: Option<IpAddr> = name.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    let is_asked_by_address = name.eq_ignore_ascii_case("localhost")
+        || address.is_some_and(|ip| ip.is_loopback() || ip.to_canonical() == local);
     let is_forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
         .iter()
         .any(|name| ask.header(name).is_some());
-    is_near && is_address && !is_forwarded
+    is_near && is_asked_by_address && !is_forwarded
 }
 
 #[cfg(test)]
@@ -172,6 +171,7 @@ mod tests {
             ("10.0.0.5", vec![("Host", "10.0.0.5")], true),
             ("10.0.0.9", vec![host], false),
             ("127.0.0.1", vec![("Host", "evil.example:8080")], false),
+            ("127.0.0.1", vec![("Host", "192.168.1.5")], false),
             ("127.0.0.1", vec![host, ("X-Forwarded-For", "10.0.0.9")], false),
             ("127.0.0.1", vec![host, ("Via", "1.1 proxy")], false),
             ("127.0.0.1", vec![], false),
@@ -179,6 +179,11 @@ mod tests {
         for (peer, headers, is_let_in) in table {
             let grant = asked(ConsoleAccess::Off, "", "", peer, &headers);
             assert_eq!(grant.is_ok(), is_let_in, "{peer} {headers:?}");
+            // It is who holds a link that gets URLs signed, here as elsewhere.
+            assert!(grant.is_err() || grant.unwrap().signer(&keys(), now()).is_none());
+            let link = sign::console_query("", &keys()[1], UnixSecs(NOW + 60));
+            let grant = asked(ConsoleAccess::Off, "", &link, peer, &headers);
+            assert!(!is_let_in || grant.unwrap().signer(&keys(), now()).is_some());
         }
     }
 

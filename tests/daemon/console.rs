@@ -44,11 +44,20 @@ fn card(selector: &str) -> String {
     format!("document.querySelector('.card {selector}')?.textContent")
 }
 
+/// The address of the console with a right, below the daemon's.
+fn console_link(daemon: &Daemon) -> String {
+    let link = Watched::run(
+        sluicegate().args(["sign", "console", "--raw", "--config"]).arg(daemon.config()),
+    );
+    let (_, query) = link.stdout.trim().split_once('?').unwrap();
+    format!("-/?{query}")
+}
+
 #[test]
 fn the_console_shows_a_channel_and_plays_it() {
     let daemon = Daemon::start(&format!("{CAMS}{VAULT}"));
     let mut browser = Browser::start();
-    browser.open(&daemon.url("-/"));
+    browser.open(&daemon.url(&console_link(&daemon)));
     browser.wait_until(&format!("{} === 'Idle'", card(".pill")));
     browser.wait_until(&format!("{} === 'Nothing to play'", card(".start")));
     let _publisher = publish_long_gop(&daemon);
@@ -77,7 +86,7 @@ fn the_console_shows_a_channel_and_plays_it() {
     browser.evaluate("document.querySelector('.card .stop').click()");
     browser.wait_until("document.querySelector('.card video').hidden");
 
-    // This box has a right, so what is private comes signed, and says until when.
+    // It was opened by a link, so what is private comes signed, and says until when.
     let publish = "document.querySelectorAll('.card')[1].querySelector('input').value";
     let url = browser.evaluate(publish);
     assert!(url.as_str().unwrap().contains("/vault/live/safe?OSSAccessKeyId="), "{url}");
@@ -99,11 +108,7 @@ fn the_console_says_why_it_is_empty() {
     browser.open(&afar("/"));
     browser.wait_for_text("trouble", "console needs a signed link.*sluicegate sign console");
     browser.wait_for_text("health", "Refused");
-    let link = Watched::run(
-        sluicegate().args(["sign", "console", "--raw", "--config"]).arg(daemon.config()),
-    );
-    let (_, query) = link.stdout.trim().split_once('?').unwrap();
-    browser.open(&afar(&format!("/-/?{query}")));
+    browser.open(&afar(&format!("/{}", console_link(&daemon))));
     browser.wait_for_text("health", "Healthy");
     // It comes back by itself.
     daemon.process.kill();
