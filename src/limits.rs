@@ -249,8 +249,8 @@ pub const FLASH_LOADS_MAX: usize = 64;
 pub const FLASH_STEP_BYTES: usize = 256 << 10;
 const _: () = assert!(FLASH_STEP_BYTES.is_multiple_of(PAGE_BYTES), "rings are filled by the page");
 
-/// A segment is sent straight from the page cache for this long after it was written or checked;
-/// then the flash thread reads it through once more first.
+/// A segment is sent straight from the page cache for this long after it was written or checked; then, and where the cache
+/// has let go of it before, the flash thread reads it through once more first.
 pub const SEGMENT_WARM_MS: u64 = 30_000;
 
 /// How much later than players would wait for it a segment may be listed before its channel counts as late, in
@@ -312,6 +312,9 @@ pub const HLS_SIGN_TOKEN_BYTES_MAX: usize = 100;
 
 /// How long a connection that is being closed may still send before it is cut, in milliseconds.
 pub const HTTP_LINGER_MS_MAX: u64 = 1_000;
+
+/// Requests of one connection that are answered in one turn, where they are there already, before the others have theirs.
+pub const HTTP_ANSWERS_PER_TURN_MAX: u32 = 8;
 
 /// Reads of what a closing connection still sends. One that sends more is cut.
 pub const LINGER_READS_MAX: usize = 16;

@@ -199,7 +199,7 @@ impl Recorder {
 
     /// A segment was read and is not what was sealed: it becomes a gap. `false`: it was one, or is gone.
     pub fn spoil(&mut self, sequence: u64) -> bool {
-        self.warm.retain(|(warm, _)| *warm != sequence);
+        self.cooled(sequence);
         self.ring.spoil(sequence)
     }
 
@@ -254,7 +254,12 @@ impl Recorder {
         note_warm(&mut self.warm, &self.ring, sequence, now);
     }
 
-    /// Whether a segment can be sent without waiting for the flash.
+    /// The page cache has let go of some of a segment.
+    pub fn cooled(&mut self, sequence: u64) {
+        self.warm.retain(|(warm, _)| *warm != sequence);
+    }
+
+    /// Whether a segment can be sent without waiting for the flash, as a rule.
     pub fn is_warm(&self, sequence: u64, now: Millis) -> bool {
         self.warm
             .iter()

@@ -115,6 +115,13 @@ impl Channel {
         is_due
     }
 
+    /// The page cache has let go of some of a segment: the flash thread reads it anew for the next who asks.
+    pub fn cooled(&mut self, sequence: u64) {
+        if let Some(recorder) = self.recorder_mut() {
+            recorder.cooled(sequence);
+        }
+    }
+
     /// A segment was read and is not what was sealed: nobody is sent it any more.
     pub fn spoil(&mut self, sequence: u64) {
         if self.recorder_mut().is_some_and(|recorder| recorder.spoil(sequence)) {

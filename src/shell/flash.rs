@@ -198,10 +198,11 @@ impl Worker {
 
     fn open(&mut self, open: Open) {
         let id = open.id;
-        let opened = if open.path.exists() {
-            RingFile::open(&open.path).and_then(|file| self.recover(&open, file))
-        } else {
-            self.make(open)
+        let opened = match open.path.try_exists() {
+            Ok(true) => RingFile::open(&open.path).and_then(|file| self.recover(&open, file)),
+            Ok(false) => self.make(open),
+            // It may be there: a new one must not take its place.
+            Err(error) => Err(OpenError::Open(error)),
         };
         if let Err(error) = opened {
             self.tell(Event::OpenFailed { id, error });

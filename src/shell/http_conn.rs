@@ -5,7 +5,7 @@
 //! when the ring gives the segment up, the connection is reset, so that nobody gets other bytes for it. They are copied, because `sendfile` is not:
 //! a socket whose reader is slow would hold pages of the ring's file until they are others. Every wait has a deadline.
 
-use std::{io, net::SocketAddr, os::unix::fs::FileExt, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, os::unix::fs::FileExt as _, rc::Rc, time::Duration};
 
 use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
 use tokio::{
@@ -22,15 +22,15 @@ use crate::{
         response::{Body, Response},
     },
     limits::{
-        HTTP_BODY_MS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_IDLE_MS_MAX,
-        HTTP_LINGER_MS_MAX, HTTP_SEND_BUFFER_BYTES, HTTP_STALL_MS_MAX, LINGER_READS_MAX,
-        SEND_SLICE_BYTES,
+        HTTP_ANSWERS_PER_TURN_MAX, HTTP_BODY_MS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX,
+        HTTP_IDLE_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_SEND_BUFFER_BYTES, HTTP_STALL_MS_MAX,
+        LINGER_READS_MAX, SEND_SLICE_BYTES,
     },
     respond::{Change, Reply},
     shell::{
         engine::Engine,
         places::{Place, Use},
-        rtmp_conn,
+        ring_file, rtmp_conn,
         seats::Seat,
     },
     store::geometry::Extent,
@@ -125,9 +125,15 @@ type KeepAlive = bool;
 impl Connection {
     async fn run(&mut self) -> io::Result<End> {
         let mut deadline = Instant::now() + HEAD_TIME;
+        let mut answers = 0;
         loop {
+            if answers == HTTP_ANSWERS_PER_TURN_MAX {
+                answers = 0;
+                tokio::task::yield_now().await;
+            }
             match self.turn()? {
                 Turn::Wait => {
+                    answers = 0;
                     if self.unread.is_empty() {
                         self.held = None;
                     } else if self.held.is_none() {
@@ -162,6 +168,7 @@ impl Connection {
                         return Ok(End::Closed);
                     }
                     deadline = Instant::now() + IDLE_TIME;
+                    answers += 1;
                 }
                 Turn::Change(change, keep_alive) => {
                     let response = Box::pin(self.engine.change(*change)).await;
@@ -169,11 +176,13 @@ impl Connection {
                         return Ok(End::Closed);
                     }
                     deadline = Instant::now() + IDLE_TIME;
+                    answers += 1;
                 }
                 Turn::Later(channel, wait_ms) => {
                     let until = Instant::now() + Duration::from_millis(wait_ms);
                     let until = *self.waits_until.get_or_insert(until);
-                    // The request is kept, to be answered anew.
+                    // The request is kept, to be answered anew. It is whole.
+                    self.held = None;
                     let Some(_held) = self.engine.hold_text(self.unread.capacity()) else {
                         return self.turn_away().await;
                     };
@@ -410,12 +419,15 @@ async fn send_segment(
         return Err(io::Error::other("the segment could not be read from flash"));
     }
     write_all(stream, engine, head).await?;
+    // Where the page cache had let go of it, and it was read anew: a second time is not worth another round.
+    let mut cold_at = None;
     while left > 0 {
         if !engine.warm(channel, sequence).await {
             reset(stream);
             return Err(io::Error::other("the segment could not be read from flash"));
         }
-        match send_piece(stream, engine, channel, sequence, first, left) {
+        let may_wait = cold_at == Some(first);
+        match send_piece(stream, engine, channel, sequence, first, left, may_wait) {
             Ok(Sent::Bytes(0)) => {
                 reset(stream);
                 return Err(io::Error::other("the ring file is shorter than it was"));
@@ -431,6 +443,10 @@ async fn send_segment(
                 return Err(io::Error::other(
                     "the viewer was too slow: the ring needed the segment's room",
                 ));
+            }
+            Ok(Sent::Cold) => {
+                cold_at = Some(first);
+                channel.borrow_mut().cooled(sequence);
             }
             Ok(Sent::Underway) => {
                 let news = engine.news.of(channel.borrow().id);
@@ -457,11 +473,13 @@ enum Sent {
     Bytes(u64),
     /// They are on their way to the file, out of reach for a moment.
     Underway,
+    /// They are on the card alone.
+    Cold,
     /// There are none any more.
     Gone,
 }
 
-/// Sends what the socket takes of a segment's next bytes, from where they are. Does not wait.
+/// Sends what the socket takes of a segment's next bytes, from where they are. Does not wait, not for the card either unless it may.
 fn send_piece(
     stream: &TcpStream,
     engine: &Engine,
@@ -469,6 +487,7 @@ fn send_piece(
     sequence: u64,
     first: u64,
     left: u64,
+    may_wait: bool,
 ) -> io::Result<Sent> {
     let channel = channel.borrow();
     let sent = match channel.piece(sequence, first, left.min(SEND_SLICE_BYTES as u64)) {
@@ -479,7 +498,15 @@ fn send_piece(
             let Some(file) = engine.file(channel.id) else { return Ok(Sent::Gone) };
             let mut scratch = engine.scratch();
             let bytes = usize::try_from(bytes).unwrap_or(SEND_SLICE_BYTES).min(scratch.len());
-            let read = file.read_at(scratch.get_mut(..bytes).unwrap_or_default(), offset)?;
+            let into = scratch.get_mut(..bytes).unwrap_or_default();
+            let read = if may_wait {
+                file.read_at(into, offset)?
+            } else {
+                let Some(read) = ring_file::read_cached(&file, offset, into)? else {
+                    return Ok(Sent::Cold);
+                };
+                read
+            };
             stream.try_write(scratch.get(..read).unwrap_or_default())?
         }
     };

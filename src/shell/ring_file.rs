@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, IoSliceMut, Write as _},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +14,7 @@ use std::{
 
 use rustix::{
     fs::{Advice, FallocateFlags, FlockOperation},
-    io::Errno,
+    io::{Errno, ReadWriteFlags},
 };
 use thiserror::Error;
 
@@ -157,7 +157,7 @@ impl NewRing {
         lock(&file)?;
         let draft = Draft(draft);
         // The lock of a draft that another process has finished in the meantime means nothing.
-        if path.exists() {
+        if path.try_exists().map_err(OpenError::Make)? {
             return Err(OpenError::Locked);
         }
         // What a cut left of an earlier try is not worth a look.
@@ -272,6 +272,19 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         Some(_) => File::open(".")?.sync_all(),
         None => Ok(()),
+    }
+}
+
+/// Reads from byte `at` of a ring's file on what is in the page cache. `None`: nothing is, the card would have to be waited for.
+///
+/// A file system that cannot tell is read all the same.
+pub fn read_cached(file: &File, at: u64, into: &mut [u8]) -> io::Result<Option<usize>> {
+    let pieces = &mut [IoSliceMut::new(into)];
+    match rustix::io::preadv2(file, pieces, at, ReadWriteFlags::NOWAIT) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.read_at(into, at).map(Some),
+        Err(error) => Err(error.into()),
     }
 }
 

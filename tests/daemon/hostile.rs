@@ -2,7 +2,13 @@
 //!
 //! They come from other addresses of the loopback network than the camera and the viewer, as they would on a LAN.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use super::*;
 use common::{
@@ -209,3 +215,29 @@ fn answers_that_nobody_reads_are_not_piled_up() {
 
 /// `connect` to the app `live`, in one chunk.
 const CONNECT: &[u8] = b"\x03\0\0\0\0\0\x24\x14\0\0\0\0\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x03app\x02\0\x04live\0\0\x09";
+
+#[test]
+fn a_client_that_never_waits_for_its_answers_does_not_keep_the_others_waiting() {
+    machine::take_alone();
+    let daemon = Daemon::start(CAMS);
+    let mut greedy = TcpStream::connect(("127.0.0.1", daemon.http)).unwrap();
+    let mut answers = greedy.try_clone().unwrap();
+    let is_done = Arc::new(AtomicBool::new(false));
+    let asks = thread::spawn({
+        let is_done = Arc::clone(&is_done);
+        let many = b"GET /-/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(500);
+        move || {
+            while !is_done.load(Ordering::Relaxed) {
+                greedy.write_all(&many).unwrap();
+            }
+            greedy.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+    });
+    let reads = thread::spawn(move || std::io::copy(&mut answers, &mut std::io::sink()).unwrap());
+    thread::sleep(Duration::from_millis(300));
+    // Each takes some turns of the engine: a connection, a request, an answer.
+    (0..20).for_each(|_| assert_eq!(get(daemon.http, "/-/health").status, 200));
+    is_done.store(true, Ordering::Relaxed);
+    asks.join().unwrap();
+    assert!(reads.join().unwrap() > 1_000_000, "it was not served either");
+}

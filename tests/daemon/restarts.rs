@@ -86,3 +86,19 @@ fn sighup_takes_a_good_file_and_refuses_a_bad_one_and_publishers_stay() {
         !playlist.is_ended && playlist.segments.iter().all(|segment| !segment.is_discontinuity)
     );
 }
+
+#[test]
+fn segments_that_the_page_cache_has_let_go_of_are_sent_all_the_same() {
+    let daemon = Daemon::start(CAMS);
+    daemon.publish("cams/live/door", 5).finish(Duration::from_secs(60)).expect_silence();
+    let list = end_of(&daemon, DOOR);
+    let bodies = || -> Vec<_> {
+        let targets = list.segments.iter().map(|segment| format!("/cams/door/{}", segment.uri));
+        targets.map(|target| get(daemon.http, &target)).map(|r| (r.status, r.body)).collect()
+    };
+    let before = bodies();
+    let ring = fs::File::open(daemon.config().with_file_name("store/cams/door.ring")).unwrap();
+    rustix::fs::fadvise(&ring, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    assert!(before.iter().all(|(status, body)| *status == 200 && !body.is_empty()));
+    assert!(bodies() == before, "they differ");
+}
