@@ -2,7 +2,7 @@
 //!
 //! The RTMP counterpart of [`respond`](crate::respond): one way through, and the gate stands in it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, rc::Rc};
 
 use crate::{
     access::{self, GateTime, Policy, PublishAsk, Reason, Refusal, Scope},
@@ -10,7 +10,7 @@ use crate::{
         Channels, NotOpen, SharedChannel,
         live::{self, Publisher, PublisherId},
     },
-    config::Config,
+    config::{Config, names::is_playlist_name},
     http::address::bucket_of_host,
     query::{Query, decode_path},
     rtmp::{Publish, PublishRefusal},
@@ -85,6 +85,14 @@ pub fn publish(
             format!("there is no LiveChannel {:?} in bucket {}", address.channel, bucket.name);
         return Err(bad_name("NoSuchLiveChannel", why).into());
     };
+    // Whom this one replaces makes room for it.
+    let is_other = |other: &&SharedChannel| !Rc::ptr_eq(other, channel);
+    let others =
+        channels.iter().filter(is_other).filter(|other| other.borrow().session().is_some());
+    if others.count() >= config.limits.publishers as usize {
+        let why = String::from("limits.publishers is reached");
+        return Err(Refused::new(PublishRefusal::Rejected, "ServiceUnavailable", why).into());
+    }
     let publisher = Publisher {
         peer,
         encoder: request.encoder.to_owned(),
@@ -123,16 +131,11 @@ const ASKED_CHARS_MAX: usize = 128;
 
 /// The playlist name that a publish URL asks for, checked as PutLiveChannel checks one.
 fn playlist_name(query: &Query<'_>) -> Result<Option<String>, String> {
-    let Some(name) = query.first("playlistName").filter(|name| !name.is_empty()) else {
-        return Ok(None);
-    };
-    let is_fine = (6..=128).contains(&name.len()) && name.ends_with(".m3u8") && !name.contains('/');
-    if is_fine {
-        Ok(Some(name.to_owned()))
-    } else {
-        Err(String::from(
-            "playlistName must have 6 to 128 bytes, end with .m3u8 and contain no slash",
-        ))
+    match query.first("playlistName").filter(|name| !name.is_empty()) {
+        Some(name) if !is_playlist_name(name) => Err(String::from(
+            "playlistName must have 6 to 128 bytes, end with .m3u8 and contain no slash, backslash or control character",
+        )),
+        name => Ok(name.map(str::to_owned)),
     }
 }
 

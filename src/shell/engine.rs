@@ -32,9 +32,9 @@ use crate::{
         HTTP_BODIES_HELD_MAX, HTTP_HEADS_HELD_MAX, HTTP_TEXT_BYTES_HELD_MAX, RTMP_WAITING_MAX,
         SCRATCH_BYTES, WRITE_BUFFERS_PER_PUBLISHER, WRITE_BUFFERS_PER_READ, WRITE_BUFFERS_SHARED,
     },
-    publish::{self, NotAdmitted, Refused},
+    publish::{self, NotAdmitted},
     respond::{Reply, respond},
-    rtmp::{Publish, PublishRefusal},
+    rtmp::Publish,
     shell::{
         changes::Changes,
         clock::Clock,
@@ -299,14 +299,7 @@ impl Engine {
         peer: SocketAddr,
     ) -> Result<(SharedChannel, PublisherId), NotAdmitted> {
         let (config, channels, now) = (self.config(), self.channels.borrow(), self.now());
-        let publishers =
-            channels.iter().filter(|channel| channel.borrow().session().is_some()).count();
-        if publishers >= config.limits.publishers as usize {
-            let why = String::from("limits.publishers is reached");
-            self.vitals.borrow_mut().publisher_refused(None);
-            return Err(Refused::new(PublishRefusal::Rejected, "ServiceUnavailable", why).into());
-        }
-        self.pool().allow(write_buffers(publishers + 1));
+        self.pool().allow(write_buffers(self.publishers() + 1));
         let gate_time = self.gate_time(now, &channels);
         let admitted =
             publish::publish(request, peer, &config, &channels, &mut self.pool(), gate_time, now);
@@ -316,6 +309,11 @@ impl Engine {
             self.vitals.borrow_mut().publisher_refused(refused.reason);
         }
         admitted
+    }
+
+    fn publishers(&self) -> usize {
+        let channels = self.channels.borrow();
+        channels.iter().filter(|channel| channel.borrow().session().is_some()).count()
     }
 
     /// The time that signatures are measured by: no store has seen a later one.
@@ -350,14 +348,8 @@ impl Engine {
                 );
             }
         }
-        let publishers = self
-            .channels
-            .borrow()
-            .iter()
-            .filter(|channel| channel.borrow().session().is_some())
-            .count();
         self.returned.fetch(&mut self.pool());
-        self.pool().allow(write_buffers(publishers));
+        self.pool().allow(write_buffers(self.publishers()));
         self.reopen_failed_rings();
         self.peer_log.tell_left_out(self.now().mono);
     }

@@ -39,7 +39,8 @@ fn a_publisher_that_hangs_is_given_up_in_ten_seconds_though_its_camera_keeps_ask
 
 #[test]
 fn a_signed_newcomer_replaces_a_publisher_and_exactly_one_is_left() {
-    let daemon = Daemon::start(&replace());
+    // Also where there is no place for one more.
+    let daemon = Daemon::start(&format!("[limits]\npublishers = 1\n{}", replace()));
     let url = signed(&daemon);
     let mut publishers = vec![Publisher::open(&url).unwrap()];
     for n in 2..6 {
@@ -56,6 +57,8 @@ fn a_signed_newcomer_replaces_a_publisher_and_exactly_one_is_left() {
     }
     let forged = url.replace("Signature=", "Signature=A");
     assert!(Publisher::open(&forged).is_err(), "a wrong signature takes nothing over");
+    assert!(Publisher::open(&door(&daemon)).is_err(), "there is place for one");
+    daemon.logs(&["publish refused", "cams/door", "limits.publishers"]);
     last.send_ms(1_000).unwrap();
     last.stop();
 }
