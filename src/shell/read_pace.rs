@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::{io::Errno, net::RecvFlags};
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
     net::TcpStream,
@@ -78,6 +79,15 @@ pub(super) fn read_now(stream: &mut TcpStream, room: &mut [u8]) -> io::Result<Op
         Poll::Ready(Ok(())) => Ok(Some(buffer.filled().len())),
         Poll::Ready(Err(error)) => Err(error),
         Poll::Pending => Ok(None),
+    }
+}
+
+/// Reads what is there into `room`, however little: below the low-water mark tokio hears of nothing. `None`: nothing is.
+pub(super) fn read_tail(stream: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
+    match rustix::net::recv(stream, room, RecvFlags::DONTWAIT) {
+        Ok((read, _)) => Ok(Some(read)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         engine::Engine,
         peer_log::Who,
         places::{Place, Use},
-        read_pace::{ReadPace, read_now},
+        read_pace::{ReadPace, read_now, read_tail},
     },
 };
 
@@ -168,6 +168,7 @@ impl Connection {
             if self.is_refused {
                 return End::Refused;
             }
+            let mut is_tail_due = false;
             let readable = match &self.publishing {
                 None => tokio::select! {
                     readable = timeout_at(setup_deadline, self.stream.readable()) => match readable {
@@ -180,19 +181,22 @@ impl Connection {
                 Some(_) if self.heard.elapsed() >= IDLE_TIME => return End::Silent,
                 Some(Publishing { pace, .. }) => tokio::select! {
                     // What stays below the socket's low-water mark is fetched when its time has passed.
-                    readable = timeout(pace.tail_time(), self.stream.readable()) => readable.unwrap_or(Ok(())),
+                    readable = timeout(pace.tail_time(), self.stream.readable()) => {
+                        is_tail_due = readable.is_err();
+                        readable.unwrap_or(Ok(()))
+                    }
                     // Somebody lost a channel. If it was this one, the bytes that come now are not taken.
                     () = self.engine.cut.notified() => Ok(()),
                 },
             };
-            if self.publishing.as_ref().is_some_and(|p| !p.channel.borrow().is_published_by(p.id)) {
-                return End::Cut;
-            }
             if let Err(error) = readable {
                 return error.into();
             }
             self.wait_for_buffers().await;
-            match self.turn() {
+            if self.publishing.as_ref().is_some_and(|p| !p.channel.borrow().is_published_by(p.id)) {
+                return End::Cut;
+            }
+            match self.turn(is_tail_due) {
                 Err(end) => return end,
                 Ok(Turn::Drained) => {}
                 // The others have their turn, even if this one never stops sending.
@@ -213,15 +217,20 @@ impl Connection {
         }
     }
 
-    /// Takes what has arrived, up to a turn's worth. Does not wait.
-    fn turn(&mut self) -> Result<Turn, End> {
+    /// Takes what has arrived, up to a turn's worth; where the tail is due, also what is too little to be woken for. Does not wait.
+    fn turn(&mut self, is_tail_due: bool) -> Result<Turn, End> {
         let engine = Rc::clone(&self.engine);
         let mut scratch = engine.scratch();
         let mut taken = 0;
         let mut turn = Turn::More;
         while taken < TURN_BYTES_MAX {
             let room = scratch.get_mut(..PUBLISHER_READ_BYTES).unwrap_or_default();
-            match read_now(&mut self.stream, room)? {
+            let read = if is_tail_due && taken == 0 {
+                read_tail(&self.stream, room)
+            } else {
+                read_now(&mut self.stream, room)
+            };
+            match read? {
                 None => {
                     turn = Turn::Drained;
                     break;
@@ -293,7 +302,8 @@ impl Connection {
                         now,
                     );
                 }
-                (Event::End, Some(_)) => return Err(End::Unpublished),
+                // Also before its ring was open: it is not to have the channel when that is.
+                (Event::End, _) => return Err(End::Unpublished),
                 _ => {}
             }
         }
