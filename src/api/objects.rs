@@ -1,9 +1,9 @@
 //! ListObjects and ListObjectsV2: segments, playlists and recordings as the objects of a bucket.
 //!
-//! Keys are walked in their order, channel by channel, from where the request says. What a page costs is bounded: it
-//! starts by search in a ring, and ends early where sizes are dear to tell.
+//! Keys are walked in their order, channel by channel, from where the request says. What a page costs is bounded: in a ring it
+//! looks at what the prefix allows and at one segment of each common prefix, and it ends early where sizes are dear to tell.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, ops::Range};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -307,11 +307,11 @@ fn add_channel(
     named.retain(|(key, _)| is_wanted(key));
     named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let mut named = named.into_iter().peekable();
-    let mut from = wanted.after.strip_prefix(folder).and_then(object::segment_name);
+    let Range { start, end } = named_so(wanted.prefix.strip_prefix(folder).unwrap_or_default());
+    let mut from = start.max(wanted.after.strip_prefix(folder).map_or(0, first_behind));
     loop {
-        let record = channel.recorder().and_then(|recorder| {
-            let first = from.map_or(UnixMillis(0), |from| UnixMillis(from.0 + 1));
-            let mut records = recorder.ring().between(first, UnixMillis(u64::MAX));
+        let record = channel.recorder().filter(|_| from < end).and_then(|recorder| {
+            let mut records = recorder.ring().between(UnixMillis(from), UnixMillis(end - 1));
             records.find(|record| !record.is_gap).copied()
         });
         let segment = record.map(|record| {
@@ -339,13 +339,44 @@ fn add_channel(
             }
         } else {
             let Some((key, record)) = segment else { return true };
-            from = Some(record.start);
+            from = record.start.0 + 1;
+            // All that share its common prefix are that one line.
+            if let Some(common) =
+                wanted.common_prefix(&key).and_then(|key| key.strip_prefix(folder))
+            {
+                from = from.max(named_so(common).end);
+            }
             is_wanted(&key).then(|| segment_entry(key, &record))
         };
         if entry.is_some_and(|entry| !page.add(entry, wanted)) {
             return false;
         }
     }
+}
+
+/// The starts of segments whose names begin with `text`: 13 digits and `.ts`.
+fn named_so(text: &str) -> Range<u64> {
+    const NONE: Range<u64> = 0..0;
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, rest) = text.split_at(digits);
+    let Some(missing) = u32::try_from(digits).ok().and_then(|digits| 13_u32.checked_sub(digits))
+    else {
+        return NONE;
+    };
+    if !".ts".starts_with(rest) || !rest.is_empty() && missing > 0 {
+        return NONE;
+    }
+    let (number, scale) = (number.parse().unwrap_or(0), 10_u64.pow(missing));
+    number * scale..(number + 1) * scale
+}
+
+/// The least start of a segment whose name comes behind `text` in the order of keys.
+fn first_behind(text: &str) -> u64 {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count().min(13);
+    let (number, rest) = text.split_at(digits);
+    let is_over = if digits == 13 { rest >= ".ts" } else { rest >= ":" };
+    let scale = 10_u64.pow(13 - u32::try_from(digits).unwrap_or(13));
+    (number.parse().unwrap_or(0) + u64::from(is_over)) * scale
 }
 
 fn segment_entry(key: String, record: &Record) -> Entry {
@@ -369,6 +400,66 @@ fn playlist_entry(key: String, channel: &mut Channel, world: &World<'_>) -> Opti
 
 fn recording_entry(key: String, recording: &Recording, channel: &Channel) -> Option<Entry> {
     let recorded = recorded(channel, recording.first, recording.last)?;
-    let bytes = recorded.text(write_segment_name).ok()?.len() as u64;
-    Some(Entry { key, bytes, etag: recorded.etag(), modified: recording.made })
+    let (text, etag) = recorded.object().ok()?;
+    Some(Entry { key, bytes: text.len() as u64, etag, modified: recording.made })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_of_names_is_a_range_of_starts() {
+        for (text, starts) in [
+            ("", 0..10_000_000_000_000),
+            ("17", 1_700_000_000_000..1_800_000_000_000),
+            ("1795603227150", 1_795_603_227_150..1_795_603_227_151),
+            ("1795603227150.t", 1_795_603_227_150..1_795_603_227_151),
+            ("1795603227150.ts", 1_795_603_227_150..1_795_603_227_151),
+            ("1795603227150.tsx", 0..0),
+            ("17.ts", 0..0),
+            ("17956032271500", 0..0),
+            ("z", 0..0),
+            ("18446744073709551616", 0..0),
+        ] {
+            assert_eq!(named_so(text), starts, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_goes_on_at_the_first_name_behind_its_marker() {
+        let names: Vec<_> = [
+            1_699_999_999_999,
+            1_700_000_000_000,
+            1_795_603_227_150,
+            1_795_603_227_151,
+            1_800_000_000_000,
+        ]
+        .map(|start| (start, format!("{start}.ts")))
+        .to_vec();
+        for marker in [
+            "",
+            "1",
+            "17",
+            "17.",
+            "17/",
+            "17:",
+            "17z",
+            "16z",
+            "1795603227150",
+            "1795603227150.",
+            "1795603227150.ts",
+            "1795603227150.tt",
+            "1795603227150/",
+            "17956032271500",
+            "2",
+            "9",
+            ".ts",
+            "playlist.m3u8",
+        ] {
+            let behind = names.iter().filter(|(_, name)| name.as_str() > marker);
+            let found = names.iter().filter(|(start, _)| *start >= first_behind(marker));
+            assert!(behind.eq(found), "{marker}: {}", first_behind(marker));
+        }
+    }
 }

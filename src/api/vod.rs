@@ -2,7 +2,7 @@
 
 use super::{Asked, World, settings::invalid};
 use crate::{
-    channel::{SharedChannel, write_segment_name},
+    channel::SharedChannel,
     config::{
         catalogue::{ObjectPath, Recording},
         names,
@@ -43,9 +43,18 @@ pub(super) fn recording(
     }
     let (first, last) = range(asked)?;
     let (_, etag) = text(running, (first, last))?;
+    // What is recorded from here on is no part of it: a playlist that has ended does not grow.
+    let last = last.min(newest_start(running).max(UnixSecs(first.0 + 1)));
     let path = ObjectPath { bucket: asked.bucket.name.clone(), key: asked.key.into() };
     let made = world.now.wall.as_secs();
     Ok((path, Recording { channel: channel.into(), first, last, made }, etag))
+}
+
+/// The second by which the newest segment has started.
+fn newest_start(channel: &SharedChannel) -> UnixSecs {
+    let channel = channel.borrow();
+    let newest = channel.recorder().and_then(|recorder| recorder.ring().records().next_back());
+    newest.map_or(UnixSecs(0), |newest| UnixSecs(newest.start.0.div_ceil(1000)))
 }
 
 /// The text of a range's playlist, and its entity tag.
@@ -59,7 +68,7 @@ fn text(
             "No segment in this range: nothing was published then, or the ring has moved on.";
         OssError::new(400, "InvalidArgument", message).ec("0044-00000308")
     })?;
-    Ok((recorded.text(write_segment_name)?, recorded.etag()))
+    recorded.object()
 }
 
 /// Reads `startTime` and `endTime`, seconds since 1970, both included.

@@ -103,7 +103,7 @@ pub struct Channel {
     window_first: u64,
     rendered: Option<Rendered>,
     /// What those who wait for parts were told last: the last segment, the parts of the one behind it, whether somebody publishes.
-    told: (u64, Option<usize>, bool),
+    told: (u64, Option<(usize, bool)>, bool),
 }
 
 /// Why a channel takes no publisher.
@@ -182,6 +182,10 @@ impl Channel {
         let away_ms = self.left_at.map_or(0, |left_at| now.mono.since(left_at));
         let carry = std::mem::take(&mut self.carry).after_pause(away_ms);
         let ingest = Ingest::new(self.config.frag_duration_s, carry);
+        let frag_duration_s = frag_duration_s(&self.config);
+        if let Some(recorder) = self.recorder_mut() {
+            recorder.aim_at(frag_duration_s);
+        }
         self.ingest = Some(ingest.in_parts(self.part_target()));
         self.rates = Rates::default();
         self.rates.look(0, 0, now.mono);

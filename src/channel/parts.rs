@@ -42,6 +42,11 @@ pub struct Parted {
 }
 
 impl Parted {
+    /// How many parts it has, and whether those are all.
+    pub fn progress(&self) -> (usize, bool) {
+        (self.parts.len(), self.is_complete)
+    }
+
     /// Where its last part ends, in bytes from the segment's start.
     pub fn bytes(&self) -> u64 {
         self.parts.last().map_or(0, |part| part.offset + part.bytes)

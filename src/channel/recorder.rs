@@ -117,6 +117,11 @@ impl Recorder {
             .or_else(|| self.ring.records().next_back().map(|record| record.target_duration_s))
     }
 
+    /// Segments of this length are wanted from here on.
+    pub fn aim_at(&mut self, frag_duration_s: u16) {
+        self.target.aim_at(frag_duration_s);
+    }
+
     /// The newest time that the ring has seen.
     pub fn time_floor(&self) -> UnixMillis {
         self.clock.floor().max(self.ring.time_floor())

@@ -26,6 +26,13 @@ impl TargetDuration {
         }
     }
 
+    /// FragDuration is this from here on. Where it was another, the value in force counts as that of another configuration.
+    pub fn aim_at(&mut self, frag_duration_s: u16) {
+        if self.frag_duration_s != frag_duration_s {
+            *self = Self::resume(frag_duration_s, self.seconds);
+        }
+    }
+
     /// Takes a segment's measure and returns the value in force with it.
     pub fn after(&mut self, end: &SegmentEnd) -> u16 {
         let needed = whole_secs(end.duration.as_secs_rounded());
@@ -68,6 +75,16 @@ mod tests {
             longest: Ticks90k::from_millis(longest),
         });
         SegmentEnd { duration: Ticks90k::from_millis(ms), is_independent: true, gop }
+    }
+
+    #[test]
+    fn another_frag_duration_has_it_decided_anew() {
+        let mut target = TargetDuration::resume(10, None);
+        assert_eq!(target.after(&end(10_000, None)), 10);
+        target.aim_at(10);
+        assert_eq!(target.seconds(), Some(10));
+        target.aim_at(1);
+        assert_eq!((target.seconds(), target.after(&end(1_000, None))), (None, 1));
     }
 
     #[test]

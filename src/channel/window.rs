@@ -41,14 +41,14 @@ struct Revision {
     first: u64,
     last: u64,
     gaps: usize,
-    /// Parts of the segment behind the last; `None`: there is no such segment.
-    open_parts: Option<usize>,
+    /// Parts of the segment behind the last, and whether those are all; `None`: there is no such segment.
+    open_parts: Option<(usize, bool)>,
     kind: Kind,
 }
 
 impl Revision {
     fn of<'a>(window: &Window<'_, impl Iterator<Item = &'a Record> + Clone>) -> Self {
-        let open_parts = window.parts.open.map(|open| open.parts.len());
+        let open_parts = window.parts.open.map(Parted::progress);
         let start = Self { first: u64::MAX, last: 0, gaps: 0, open_parts, kind: window.kind };
         window.records.clone().fold(start, |of, record| Self {
             first: of.first.min(record.sequence),
@@ -175,7 +175,7 @@ impl Channel {
             return false;
         };
         let sequence = recorder.ring().records().next_back().map_or(0, |last| last.sequence);
-        let open_parts = recorder.ahead().map(|open| open.parts.len());
+        let open_parts = recorder.ahead().map(Parted::progress);
         let told = (sequence, open_parts, self.seat.session().is_some());
         std::mem::replace(&mut self.told, told) != told
     }
@@ -252,14 +252,7 @@ impl Channel {
             write_segment_name,
         );
         let newest_end = window.records.last().map_or(UnixSecs(0), |record| record.end().as_secs());
-        let etag = format!(
-            "\"{:X}-{:X}-{:X}-{:X}-{:X}\"",
-            of.first,
-            of.last,
-            of.gaps,
-            of.open_parts.map_or(0, |parts| parts + 1),
-            u8::from(of.kind == Kind::Ended)
-        );
+        let etag = playlist::etag(&text);
         // After a restart nobody knows when the newest segment was listed; it was not before it ended.
         let changed = if self.listed_at == UnixSecs(0) { newest_end } else { self.listed_at };
         Some(Some(Rendered { of, text: text.into_bytes().into(), gzip: None, etag, changed }))

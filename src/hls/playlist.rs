@@ -6,6 +6,8 @@
 
 use std::fmt::Write;
 
+use md5::{Digest as _, Md5};
+
 use crate::{
     hls::parts::Part,
     store::Record,
@@ -60,7 +62,8 @@ const HOLD_BACK_PARTS: i64 = 3;
 /// How many of the newest `records` the live window of a playlist lists.
 ///
 /// The newest `frag_count` (OSS's rule), and as many more as it takes to stay at three target durations
-/// (RFC 8216 §6.2.2: a server must not remove a segment if that makes the playlist shorter).
+/// (RFC 8216 §6.2.2: a server must not remove a segment if that makes the playlist shorter). None that is longer than the target
+/// (§4.3.3.1) and none before it: they are from before FragDuration was made shorter.
 pub fn window_len<'a>(
     records: impl DoubleEndedIterator<Item = &'a Record>,
     frag_count: usize,
@@ -70,7 +73,8 @@ pub fn window_len<'a>(
     let mut listed = Ticks90k(0);
     let mut len = 0;
     for record in records.rev() {
-        if len >= frag_count && listed >= enough {
+        let is_too_long = record.duration.as_secs_rounded() > target_duration_s.into();
+        if len >= frag_count && listed >= enough || is_too_long {
             break;
         }
         listed = listed + record.duration;
@@ -137,7 +141,8 @@ pub fn render<'a>(
         out.push('\n');
         previous = Some(record);
     }
-    if let Some(open) = parts.open() {
+    // One that has no part yet and gets none is listed when it is whole.
+    if let Some(open) = parts.open().filter(|open| !(open.is_complete && open.parts.is_empty())) {
         begin(open.is_discontinuity, Some(open.start), out);
         list_parts(open.start, open.parts, out, &mut address);
         if !open.is_complete {
@@ -150,6 +155,17 @@ pub fn render<'a>(
     if kind != Kind::Live {
         out.push_str("#EXT-X-ENDLIST\n");
     }
+}
+
+/// A playlist's entity tag: its MD5, as OSS has it for what was put as a whole.
+pub fn etag(text: &str) -> String {
+    let mut etag = String::with_capacity(34);
+    etag.push('"');
+    for byte in Md5::digest(text) {
+        let _ = write!(etag, "{byte:02X}");
+    }
+    etag.push('"');
+    etag
 }
 
 /// Writes what stands before a segment.
@@ -276,6 +292,24 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_that_gets_no_part_is_not_announced() {
+        struct Late;
+        impl Parts for Late {
+            fn target(&self) -> Option<Ticks90k> {
+                Low.target()
+            }
+            fn open(&self) -> Option<OpenSegment<'_>> {
+                Low.open().map(|open| OpenSegment { is_complete: true, parts: &[], ..open })
+            }
+        }
+        let mut list = String::new();
+        render([record(7, 5000)].iter(), Kind::Live, 5, &Late, &mut list, |start, out| {
+            let _ = write!(out, "{}.ts", start.0);
+        });
+        assert!(list.ends_with("#EXTINF:5.000,\n1800000035000.ts\n"), "{list}");
+    }
+
+    #[test]
     fn a_discontinuity_counts_as_gone_only_when_its_segment_has_left_the_window() {
         let mut records = vec![record(7, 5000), record(8, 5000)];
         for record in &mut records {
@@ -330,6 +364,14 @@ mod tests {
             2,
             "a young ring lists all it has"
         );
+    }
+
+    #[test]
+    fn segments_from_before_frag_duration_was_made_shorter_leave_the_window() {
+        let mut records: Vec<_> = (0..10).map(|n| record(n, 10_000)).collect();
+        records.extend([record(10, 2_400), record(11, 2_000)]);
+        assert_eq!(window_len(records.iter(), 6, 10), 6);
+        assert_eq!(window_len(records.iter(), 6, 2), 2);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
     limits::PLAYLIST_BYTES_MAX,
     query::Query,
     store::Record,
-    units::{Now, UnixMillis},
+    units::{Now, UnixMillis, UnixSecs},
 };
 
 /// Media type of a live playlist (RFC 8216 §10).
@@ -143,7 +143,7 @@ pub fn read(
 }
 
 /// The start time that a segment's file name tells: thirteen digits and `.ts`.
-pub fn segment_name(file: &str) -> Option<UnixMillis> {
+fn segment_name(file: &str) -> Option<UnixMillis> {
     let digits = file.strip_suffix(".ts")?;
     let is_name = digits.len() == 13 && digits.bytes().all(|b| b.is_ascii_digit());
     is_name.then(|| digits.parse().ok().map(UnixMillis))?
@@ -261,30 +261,64 @@ fn live_playlist(
     now: Now,
 ) -> Option<Result<Response, OssError>> {
     let rendered = channel.playlist(now)?;
-    let mark = mark(request);
-    let described = |status, body| {
-        Response::new(status, body)
-            .with("Content-Type", PLAYLIST_TYPE)
-            .with("ETag", format_args!("{mark}{}", rendered.etag))
-            .with("Last-Modified", rendered.changed.http_date())
-            .with("Cache-Control", if grant.is_signed() { "private, no-cache" } else { LIVE_LIFE })
-            .with("Vary", "Accept-Encoding")
+    let told = Told {
+        media_type: PLAYLIST_TYPE,
+        etag: &rendered.etag,
+        changed: Some(rendered.changed),
+        life: if grant.is_signed() { "private, no-cache" } else { LIVE_LIFE },
     };
-    match conditional::weigh(&request.headers, &rendered.etag, rendered.changed) {
-        Verdict::NotModified => return Some(Ok(described(304, Body::Empty))),
-        Verdict::PreconditionFailed => return Some(Err(precondition_failed())),
-        Verdict::Send => {}
+    if let Some(answer) = told.without_text(request) {
+        return Some(answer);
     }
+    let described = |body| told.answer(request, 200, body);
     if !object.base.is_empty() {
-        return Some(Ok(described(200, Body::Made(with_base(&rendered.text, object.base)))));
+        return Some(Ok(described(Body::Made(with_base(&rendered.text, object.base)))));
     }
-
     Some(Ok(if wants_gzip(request) {
         let packed = rendered.gzip.get_or_insert_with(|| gzip(&rendered.text).into());
-        described(200, Body::Shared(Rc::clone(packed))).with("Content-Encoding", "gzip")
+        described(Body::Shared(Rc::clone(packed))).with("Content-Encoding", "gzip")
     } else {
-        described(200, Body::Shared(Rc::clone(&rendered.text)))
+        described(Body::Shared(Rc::clone(&rendered.text)))
     }))
+}
+
+/// What the answers to a request for a playlist say of it.
+struct Told<'a> {
+    media_type: &'static str,
+    etag: &'a str,
+    /// `None`: nobody knows.
+    changed: Option<UnixSecs>,
+    /// For whom it is good, and how long.
+    life: &'static str,
+}
+
+impl Told<'_> {
+    fn answer(&self, request: &Request<'_>, status: u16, body: Body) -> Response {
+        let answer = Response::new(status, body)
+            .with("Content-Type", self.media_type)
+            .with("ETag", format_args!("{}{}", mark(request), self.etag))
+            .with("Cache-Control", self.life)
+            .with("Vary", "Accept-Encoding")
+            .with("x-oss-object-type", "Normal")
+            .with("x-oss-storage-class", "Standard");
+        match self.changed {
+            Some(changed) => answer.with("Last-Modified", changed.http_date()),
+            None => answer,
+        }
+    }
+
+    /// The answer where the request's conditions have it that the text is not sent.
+    ///
+    /// It has not changed only if its tag says so: it changes within a second, and without a new segment, so that a date
+    /// says nothing.
+    fn without_text(&self, request: &Request<'_>) -> Option<Result<Response, OssError>> {
+        let has_tags = request.headers.first("if-none-match").is_some();
+        match conditional::weigh(&request.headers, self.etag, self.changed.unwrap_or_default()) {
+            Verdict::NotModified if has_tags => Some(Ok(self.answer(request, 304, Body::Empty))),
+            Verdict::PreconditionFailed => Some(Err(precondition_failed())),
+            Verdict::NotModified | Verdict::Send => None,
+        }
+    }
 }
 
 /// A playlist's text with `base` before every address.
@@ -312,28 +346,12 @@ fn recorded_playlist(
     grant: &Grant,
 ) -> Option<Result<Response, OssError>> {
     let recorded = recorded(channel, recording.first, recording.last)?;
-    let (etag, mark) = (recorded.etag(), mark(request));
-    let described = |status, body| {
-        Response::new(status, body)
-            .with("Content-Type", MADE_PLAYLIST_TYPE)
-            .with("ETag", format_args!("{mark}{etag}"))
-            .with("Last-Modified", recording.made.http_date())
-            .with("Cache-Control", if grant.is_signed() { "private, no-cache" } else { "no-cache" })
-            .with("Vary", "Accept-Encoding")
-    };
-    match conditional::weigh(&request.headers, &etag, recording.made) {
-        // It changes without being written anew: its date says nothing.
-        Verdict::NotModified if request.headers.first("if-none-match").is_some() => {
-            return Some(Ok(described(304, Body::Empty)));
-        }
-        Verdict::PreconditionFailed => return Some(Err(precondition_failed())),
-        Verdict::NotModified | Verdict::Send => {}
-    }
     let text = recorded.text(|start, out| {
         out.push_str(object.base);
         write_segment_name(start, out);
     });
-    Some(text.map(|text| packed(request, text, described)))
+    let life = if grant.is_signed() { "private, no-cache" } else { "no-cache" };
+    Some(text.and_then(|text| made_playlist(request, text, Some(recording.made), life)))
 }
 
 /// Segment addresses with a signature like the request's (OSS: `x-oss-process=hls/sign`).
@@ -375,25 +393,27 @@ fn signed_playlist(request: &Request<'_>, text: String) -> Result<Response, OssE
             "The signed playlist is larger than 1 MB.",
         ));
     }
-    Ok(packed(request, text, |status, body| {
-        Response::new(status, body)
-            .with("Content-Type", MADE_PLAYLIST_TYPE)
-            .with("Cache-Control", "private, no-cache")
-            .with("Vary", "Accept-Encoding")
-    }))
+    made_playlist(request, text, None, "private, no-cache")
 }
 
-/// The response with a text that was made for it, packed if the client wants it so.
-fn packed(
+/// The answer with a text that was made for it, packed if the client wants it so.
+fn made_playlist(
     request: &Request<'_>,
     text: String,
-    described: impl FnOnce(u16, Body) -> Response,
-) -> Response {
-    if wants_gzip(request) {
-        described(200, Body::Made(gzip(text.as_bytes()))).with("Content-Encoding", "gzip")
-    } else {
-        described(200, Body::Made(text.into_bytes()))
+    changed: Option<UnixSecs>,
+    life: &'static str,
+) -> Result<Response, OssError> {
+    let etag = playlist::etag(&text);
+    let told = Told { media_type: MADE_PLAYLIST_TYPE, etag: &etag, changed, life };
+    if let Some(answer) = told.without_text(request) {
+        return answer;
     }
+    Ok(if wants_gzip(request) {
+        told.answer(request, 200, Body::Made(gzip(text.as_bytes())))
+            .with("Content-Encoding", "gzip")
+    } else {
+        told.answer(request, 200, Body::Made(text.into_bytes()))
+    })
 }
 
 /// Whether the client lists gzip among what it takes. Never unasked: some players cannot undo it (RFC 8216 §6.2.1).

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 
 use crate::{
-    channel::Channel,
+    channel::{Channel, write_segment_name},
     hls::playlist::{self, Kind},
     http::error::OssError,
     limits::PLAYLIST_BYTES_MAX,
@@ -54,13 +54,11 @@ impl<'a, R: Iterator<Item = &'a Record> + Clone> Recorded<R> {
         Ok(text)
     }
 
-    /// Tells one state of the list from another: it only ever loses its first segments, or gains at its end.
-    pub fn etag(&self) -> String {
-        let mut of = (0, 0, 0);
-        for (count, record) in (1..).zip(self.records.clone()) {
-            of = (if count == 1 { record.sequence } else { of.0 }, record.sequence, count);
-        }
-        format!("\"{:016X}{:08X}{:08X}\"", of.0, of.1 & 0xFFFF_FFFF, of.2)
+    /// The text as an object that holds it would have it, with bare names; and its entity tag.
+    pub fn object(&self) -> Result<(String, String), OssError> {
+        let text = self.text(write_segment_name)?;
+        let etag = playlist::etag(&text);
+        Ok((text, etag))
     }
 }
 

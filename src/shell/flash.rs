@@ -553,7 +553,7 @@ mod tests {
         );
         fs::write(folder.0.join("file"), "").unwrap();
         flash.submit(job(&folder.0.join("file/a.ring"), "cams/front-door")).unwrap();
-        assert!(matches!(refused(&mut inbox), OpenError::Make(_)));
+        assert!(matches!(refused(&mut inbox), OpenError::Open(_)));
         fs::remove_file(folder.0.join("file")).unwrap();
         flash.submit(job(&folder.ring(), &"x".repeat(200))).unwrap();
         assert!(matches!(refused(&mut inbox), OpenError::NameTooLong));
