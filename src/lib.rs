@@ -18,20 +18,22 @@
 //! |---|---|---|
 //! | [`units`], [`limits`] | time and bounds, for all | – |
 //! | [`query`] | a query string into pairs, decoded once | limits |
-//! | [`config`], [`check`] | the file into checked settings; settings into budgets | query, store's geometry |
+//! | [`config`] | the file into checked settings | query, store's geometry |
+//! | [`check`] | settings into budgets | config, store's geometry |
 //! | [`rtmp`] | a connection's bytes into publish requests and fragments of media | query |
 //! | [`media`] | FLV bodies into configurations, NAL units, time | – |
 //! | [`store`] | segments into a ring file, and back after a power cut | – |
 //! | [`hls`] | access units into TS packets; records into playlists | media, store |
-//! | [`access`] | who asks for what into a grant or a refusal | config, query |
-//! | [`channel`] | one LiveChannel: media → hls → store, and its window | all of the above but access |
-//! | [`http`], [`console`] | heads, objects and errors as HTTP and OSS have them; what the daemon tells of itself, and its pages | all of the above |
-//! | [`api`] | OSS's calls into answers and into changes of the catalogue | all of the above but console |
-//! | [`respond`], [`publish`] | a request into a response; a publish command into a channel | all of the above |
+//! | [`access`] | who asks for what into a grant or a refusal | query, config |
+//! | [`channel`] | one LiveChannel: media → hls → store, and its window | query, config, media, store, hls |
+//! | [`http`], [`console`] | heads, objects and errors as HTTP and OSS have them; what the daemon tells of itself, and its pages | query, config, store, hls, access, channel |
+//! | [`api`] | OSS's calls into answers and into changes of the catalogue | query, config, store, access, channel, http, console |
+//! | [`respond`] | a request into a response | query, config, access, channel, http, console, api |
+//! | [`publish`] | a publish command into a channel | query, config, rtmp, store, access, channel, http |
 //! | [`shell`] | sockets, files, threads, signals, the clock | everything |
 //!
 //! Everything but `shell` is pure: no socket, file, clock, thread or `async`; the time is an argument. A test reads the
-//! sources and fails where a layer names one above it.
+//! sources and fails where a layer names one that is not in its row.
 //!
 //! # Two walks
 //!
