@@ -118,13 +118,6 @@ impl Record {
     }
 }
 
-/// Names a segment without naming a file: a ring's sequence number is its generation too, it never comes again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct SegmentRef {
-    /// Media sequence number.
-    pub sequence: u64,
-}
-
 /// What goes to the flash thread while a segment is open.
 #[derive(Debug)]
 pub struct Write {
