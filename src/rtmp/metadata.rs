@@ -5,19 +5,11 @@
 use super::amf::{AmfError, Reader, Value};
 use crate::limits::ENCODER_NAME_CHARS_MAX;
 
-/// What `onMetaData` says, as far as anybody asks. Unknown is `None`, or empty.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What `onMetaData` says, as far as anybody asks.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Metadata {
-    /// The encoder's name and version.
+    /// The encoder's name and version; empty where it says none.
     pub encoder: String,
-    /// Width of the picture in pixels.
-    pub width: Option<u32>,
-    /// Height of the picture in pixels.
-    pub height: Option<u32>,
-    /// Pictures per second.
-    pub frame_rate: Option<f64>,
-    /// Whether there is to be a video track.
-    pub has_video: bool,
     /// Whether there is to be an audio track.
     pub has_audio: bool,
 }
@@ -43,15 +35,7 @@ impl Metadata {
                     let name = value.as_str().unwrap_or_default();
                     metadata.encoder = name.chars().take(ENCODER_NAME_CHARS_MAX).collect();
                 }
-                b"width" => metadata.width = pixels(&value),
-                b"height" => metadata.height = pixels(&value),
-                b"framerate" => {
-                    metadata.frame_rate =
-                        value.as_number().filter(|rate| (0.01..=1000.0).contains(rate))
-                }
-                b"videocodecid" => metadata.has_video |= names_codec(&value),
                 b"audiocodecid" => metadata.has_audio |= names_codec(&value),
-                b"hasVideo" => metadata.has_video |= matches!(value, Value::Boolean(true)),
                 b"hasAudio" => metadata.has_audio |= matches!(value, Value::Boolean(true)),
                 _ => {}
             }
@@ -67,16 +51,6 @@ fn names_codec(value: &Value<'_>) -> bool {
         Value::String(four_cc) => !four_cc.is_empty(),
         _ => false,
     }
-}
-
-fn pixels(value: &Value<'_>) -> Option<u32> {
-    let pixels = value.as_number().filter(|pixels| (1.0..=65_535.0).contains(pixels))?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the range was checked"
-    )]
-    Some(pixels as u32)
 }
 
 #[cfg(test)]
@@ -112,14 +86,7 @@ mod tests {
             ("encoder", string("Lavf59.27.100")),
             ("creation", vec![0x0B, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         ];
-        let expected = Metadata {
-            encoder: "Lavf59.27.100".into(),
-            width: Some(1280),
-            height: Some(720),
-            frame_rate: Some(25.0),
-            has_video: true,
-            has_audio: true,
-        };
+        let expected = Metadata { encoder: "Lavf59.27.100".into(), has_audio: true };
         for head in [[string("@setDataFrame"), string("onMetaData")].concat(), string("onMetaData")]
         {
             for marker in [&[0x03][..], &[0x08, 0, 0, 0, 0]] {
@@ -132,9 +99,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_left_out() {
         let properties = [
-            ("width", number(f64::NAN)),
-            ("height", number(-1.0)),
-            ("framerate", number(f64::INFINITY)),
+            ("hasAudio", number(1.0)),
             ("audiocodecid", number(0.0)),
             ("encoder", vec![0x02, 0, 1, 0xFF]),
         ];

@@ -51,7 +51,7 @@ pub struct Session {
 }
 
 /// What a peer did.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event<'a> {
     /// It asks to publish. Media that come before the answer are lost, so answer before the next event is asked for.
     Publish(Publish<'a>),
@@ -554,12 +554,11 @@ mod tests {
         ] {
             peer.send(RtmpMessage::Unknown { type_id: 18, data: data.to_vec().into() }).unwrap();
         }
-        let amf3 =
-            b"\x00\x02\x00\x0aonMetaData\x03\x00\x05width\x00\x40\x84\0\0\0\0\0\0\x00\x00\x09";
+        let amf3 = b"\x00\x02\x00\x0aonMetaData\x03\x00\x08hasAudio\x01\x01\x00\x00\x09";
         let bytes = peer.bytes(RtmpMessage::Unknown { type_id: 15, data: amf3.to_vec().into() });
         let event = peer.session.next(&mut &bytes[..]).unwrap();
         assert!(
-            matches!(event, Some(Event::Metadata(Metadata { width: Some(640), .. }))),
+            matches!(event, Some(Event::Metadata(Metadata { has_audio: true, .. }))),
             "{event:?}"
         );
     }
