@@ -17,7 +17,7 @@ pub const CHUNK_STREAMS_MAX: usize = 16;
 /// Largest RTMP message that is not video (a command, metadata, an AAC frame), in bytes.
 ///
 /// An ADTS frame cannot pass 8,191 bytes (ISO/IEC 13818-7 §6.2). A longer command closes the connection;
-/// longer audio or data is read past and counted.
+/// longer audio or data is read past.
 pub const SMALL_MESSAGE_BYTES_MAX: usize = 8 << 10;
 const _: () = assert!(SMALL_MESSAGE_BYTES_MAX < 1 << 24, "message length is 24 bits on the wire");
 

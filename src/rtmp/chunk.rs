@@ -39,8 +39,6 @@ pub(super) struct ChunkReader {
     carry: FixedVec<u8, CHUNK_HEADER_BYTES_MAX>,
     /// What [`Bytes::Kept`] stands for.
     kept: Vec<u8>,
-    /// Messages that were longer than is kept of their kind and were read past.
-    skipped: u64,
 }
 
 /// What the input brought.
@@ -136,7 +134,6 @@ impl ChunkReader {
             repeats_extended: None,
             carry: FixedVec::new(),
             kept: Vec::new(),
-            skipped: 0,
         }
     }
 
@@ -171,11 +168,6 @@ impl ChunkReader {
             Bytes::Input(bytes) => bytes,
             Bytes::Kept => &self.kept,
         }
-    }
-
-    /// Messages that were too long for their kind and were read past.
-    pub(super) const fn skipped(&self) -> u64 {
-        self.skipped
     }
 
     /// Takes `taken` bytes of the chunk's payload, from what is carried or else from the input.
@@ -375,12 +367,10 @@ impl ChunkReader {
         let left = (stream.header.message_bytes - stream.received).min(self.chunk_bytes);
         self.chunk = (left > 0).then_some(Chunk { stream: index, left });
 
-        if is_first {
-            let is_missed = matches!(stream.body, Body::Skipped) && stream.kind() != Kind::Other;
-            self.skipped += u64::from(is_missed);
-            if self.streams.iter().filter(|stream| matches!(stream.body, Body::Video)).count() > 1 {
-                return Err(ChunkError::InterleavedVideo { id: header.id });
-            }
+        if is_first
+            && self.streams.iter().filter(|stream| matches!(stream.body, Body::Video)).count() > 1
+        {
+            return Err(ChunkError::InterleavedVideo { id: header.id });
         }
         Ok(())
     }
@@ -687,7 +677,7 @@ mod tests {
     }
 
     #[test]
-    fn media_and_data_beyond_the_bound_are_read_past_and_counted() {
+    fn audio_and_data_beyond_the_bound_are_read_past() {
         let payload = vec![3; SMALL_MESSAGE_BYTES_MAX + 1];
         for type_id in [AUDIO, 18] {
             let mut reader = ChunkReader::new();
@@ -705,7 +695,6 @@ mod tests {
                 (message.timestamp_ms, reader.bytes(message.bytes).len()),
                 (9, SMALL_MESSAGE_BYTES_MAX)
             );
-            assert_eq!(reader.skipped(), 1);
         }
     }
 

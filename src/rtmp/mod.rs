@@ -294,11 +294,6 @@ impl Session {
     pub fn is_publishing(&self) -> bool {
         self.dialogue.state() == State::Publishing
     }
-
-    /// Audio and data messages so far that were too long and were read past.
-    pub const fn messages_skipped(&self) -> u64 {
-        self.chunks.skipped()
-    }
 }
 
 /// When to tell the peer how much of its bytes has arrived (RTMP 1.0 §5.4.3). Some stop sending until they are told.
