@@ -76,8 +76,6 @@ pub struct Counters {
     pub gaps: u64,
     /// Segments that made room for others.
     pub retired: u64,
-    /// Times that the flash failed.
-    pub failures: u64,
 }
 
 /// Room for one segment. [`SegmentWriter::new`](super::segment::SegmentWriter::new) takes it.
@@ -305,7 +303,6 @@ impl Ring {
             has_hole: !self.pending.is_empty(),
         };
         self.pending.clear();
-        self.counters.failures += 1;
         for record in self.records.iter_mut().rev() {
             if record.sequence < synced_below {
                 break;
@@ -520,7 +517,7 @@ mod tests {
         assert_eq!((readable, pair.ring.next_sequence()), (vec![0], 3));
         assert_eq!(
             pair.ring.counters(),
-            Counters { segments: 3, bytes: 3000, gaps: 2, retired: 0, failures: 1 }
+            Counters { segments: 3, bytes: 3000, gaps: 2, retired: 0 }
         );
     }
 
