@@ -648,6 +648,17 @@ fn a_picture_behind_more_supplemental_information_than_is_looked_at_is_recorded(
 }
 
 #[test]
+fn what_happened_to_timestamps_is_counted() {
+    let mut camera = Camera::started();
+    camera.key(0);
+    for ms in [40, 40, 900_000, 120, 900_040, 900_080, 900_120, 900_160] {
+        camera.inter(ms);
+    }
+    let timestamps = camera.counts().timestamps;
+    assert_eq!((timestamps.nudged, timestamps.restamped, timestamps.jumps), (1, 3, 1));
+}
+
+#[test]
 fn a_key_frame_of_megabytes_is_recorded_in_parts_without_being_held() {
     let mut camera = Camera::new();
     camera.avc_header(1);

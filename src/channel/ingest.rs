@@ -158,14 +158,13 @@ impl Ingest {
                 channels: config.channels,
             }),
             measured,
-            counts: self.counts,
-            timestamps: self.timeline.counts(),
+            counts: self.counts(),
         }
     }
 
     /// What the session has counted.
     pub const fn counts(&self) -> Counts {
-        self.counts
+        Counts { timestamps: self.timeline.counts(), ..self.counts }
     }
 
     /// The next thing to log.

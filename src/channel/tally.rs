@@ -60,6 +60,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::timeline;
 
     #[test]
     fn a_segment_is_due_one_and_a_half_target_durations_after_the_last() {
@@ -86,10 +87,12 @@ mod tests {
     #[test]
     fn sessions_add_up() {
         let mut tally = Tally::default();
-        let session = Counts { video_frames: 10, audio_bytes: 3, ..Counts::default() };
+        let timestamps = timeline::Counts { jumps: 1, ..timeline::Counts::default() };
+        let session = Counts { video_frames: 10, audio_bytes: 3, timestamps, ..Counts::default() };
         tally.leave(&session);
         tally.leave(&session);
         assert_eq!(tally.counts(session).video_frames, 30);
         assert_eq!(tally.counts(Counts::default()).audio_bytes, 6);
+        assert_eq!(tally.counts(Counts::default()).timestamps.jumps, 2);
     }
 }

@@ -181,6 +181,12 @@ pub struct CountStatus {
     pub audio_frames_dropped: u64,
     /// Messages of no known or no supported kind.
     pub unusable_messages: u64,
+    /// Timestamps that did not go forward, and were moved to right behind the last one.
+    pub timestamps_nudged: u64,
+    /// Timestamps that were too far off to be believed, and were made up.
+    pub timestamps_restamped: u64,
+    /// Times that the camera's clock jumped for good.
+    pub clock_jumps: u64,
     /// Segments listed, since the ring was opened.
     pub segments: u64,
     /// Their bytes.
@@ -336,6 +342,9 @@ fn count_status(channel: &Channel) -> CountStatus {
         video_frames_broken: counts.video_broken,
         audio_frames_dropped: counts.audio_dropped,
         unusable_messages: counts.unusable,
+        timestamps_nudged: counts.timestamps.nudged,
+        timestamps_restamped: counts.timestamps.restamped,
+        clock_jumps: counts.timestamps.jumps,
         segments: ring.segments,
         segment_bytes: ring.bytes,
         gaps: ring.gaps,

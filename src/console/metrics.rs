@@ -106,7 +106,7 @@ type PerChannel<'m> = (&'m str, Kind, &'m str, &'m dyn Fn(&ChannelStatus, &mut S
 
 fn channels(status: &Status, out: &mut Text) {
     use Kind::{Counter, Gauge};
-    let families: [PerChannel<'_>; 28] = [
+    let families: [PerChannel<'_>; 30] = [
         ("channel_live", Gauge, "1 while somebody publishes.", &|c, s| {
             s.one(u8::from(c.status == "Live"));
         }),
@@ -133,6 +133,13 @@ fn channels(status: &Status, out: &mut Text) {
         }),
         ("ingest_unusable_messages_total", Counter, "Messages of no supported kind.", &|c, s| {
             s.one(c.counts.unusable_messages);
+        }),
+        ("ingest_moved_timestamps_total", Counter, "Timestamps that were not kept.", &|c, s| {
+            s.labelled("how", "nudged", c.counts.timestamps_nudged);
+            s.labelled("how", "restamped", c.counts.timestamps_restamped);
+        }),
+        ("ingest_clock_jumps_total", Counter, "Times that a camera's clock jumped.", &|c, s| {
+            s.one(c.counts.clock_jumps);
         }),
         ("ingest_frame_rate_hertz", Gauge, "Pictures per second.", &|c, s| {
             s.some(c.video.as_ref().map(|video| video.frame_rate));

@@ -57,6 +57,18 @@ pub struct Counts {
     pub jumps: u64,
 }
 
+impl Counts {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            nudged: self.nudged + other.nudged,
+            restamped: self.restamped + other.restamped,
+            jumps: self.jumps + other.jumps,
+        }
+    }
+}
+
 /// The times of one video access unit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct VideoTimes {

@@ -59,6 +59,7 @@ fn every_figure_is_there_while_a_camera_streams() {
         (&door["audio"]["codec"], &door["audio"]["sample_rate_hz"]),
         (&"AAC".into(), &48000.into())
     );
+    assert_eq!(door["counts"]["timestamps_restamped"], 0);
     assert_eq!(door["newest_segment"]["duration_ms"], 1000);
     assert!(door["newest_segment"]["age_ms"].as_u64() < Some(5_000), "{door}");
     assert_eq!((&door["viewers"], &door["is_late"]), (&1.into(), &false.into()));
@@ -124,6 +125,7 @@ fn the_metrics_are_as_prometheus_wants_them() {
         (format!("sluicegate_segments_total{door}"), 1.0),
         (format!("sluicegate_flash_written_bytes_total{door}"), 10_000.0),
         (format!("sluicegate_ingest_video_frames_total{door}"), 25.0),
+        (format!("sluicegate_ingest_clock_jumps_total{door}"), 0.0),
         ("sluicegate_flash_seal_seconds_count".to_owned(), 1.0),
         (r#"sluicegate_flash_seal_seconds_bucket{le="+Inf"}"#.to_owned(), 1.0),
         (r#"sluicegate_refusals_total{protocol="http",reason="acl"}"#.to_owned(), 1.0),

@@ -62,8 +62,6 @@ pub struct Stat {
     pub measured: Measured,
     /// What went not as it should.
     pub counts: Counts,
-    /// What happened to timestamps.
-    pub timestamps: timeline::Counts,
 }
 
 impl fmt::Display for Stat {
@@ -130,6 +128,8 @@ pub struct Counts {
     pub audio_dropped: u64,
     /// Messages of no known or no supported kind, and malformed sequence headers.
     pub unusable: u64,
+    /// What happened to timestamps.
+    pub timestamps: timeline::Counts,
 }
 
 impl Counts {
@@ -144,6 +144,7 @@ impl Counts {
             video_broken: self.video_broken + other.video_broken,
             audio_dropped: self.audio_dropped + other.audio_dropped,
             unusable: self.unusable + other.unusable,
+            timestamps: self.timestamps.plus(&other.timestamps),
         }
     }
 }
