@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// A ring, as the engine counts them. Not to be used again before [`Event::Closed`].
+/// A ring, as the engine counts them. Jobs keep their order, so it may be opened again right behind its [`Job::Close`].
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct RingId(pub u32);
 
