@@ -327,17 +327,30 @@ impl Engine {
         self.last_id.get()
     }
 
-    /// What only time changes: buffers that nobody needs go back to the system.
+    /// What only time changes.
     pub(super) fn tick(&self) {
         let now = self.now();
         for channel in self.channels.borrow().iter() {
             channel.borrow_mut().tick(now);
         }
+        self.measure_memory();
+        self.tell_of_the_clock();
+        self.return_buffers();
+        self.reopen_failed_rings();
+        self.peer_log.tell_left_out(self.now().mono);
+    }
+
+    /// Sees how much memory is resident.
+    fn measure_memory(&self) {
         if let Some(memory) = self.memory.resident() {
             let mut vitals = self.vitals.borrow_mut();
             vitals.resident_bytes = memory.now_bytes;
             vitals.resident_bytes_max = memory.most_bytes;
         }
+    }
+
+    /// Logs that signed requests are refused for want of the time, and that they no longer are.
+    fn tell_of_the_clock(&self) {
         let is_plausible = self.gate_time(self.now(), &self.channels.borrow()).is_plausible();
         if is_plausible != self.is_clock_set.replace(is_plausible) {
             if is_plausible {
@@ -348,10 +361,12 @@ impl Engine {
                 );
             }
         }
+    }
+
+    /// Buffers that nobody needs go back to the system.
+    fn return_buffers(&self) {
         self.returned.fetch(&mut self.pool());
         self.pool().allow(write_buffers(self.publishers()));
-        self.reopen_failed_rings();
-        self.peer_log.tell_left_out(self.now().mono);
     }
 
     /// Seals what is open, and hands out the flash thread, which closes every ring when it is stopped.
