@@ -1,19 +1,20 @@
 //! What the engine has the flash thread do, and what becomes of it: rings are opened, written and read through.
 
-use std::{cell::RefCell, fs::File, rc::Rc, sync::Arc};
+use std::{cell::RefCell, fs::File, io, rc::Rc, sync::Arc};
 
 use smol_str::SmolStr;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use super::Engine;
 use crate::{
-    channel::{Channel, SharedChannel, recorder::Job},
+    channel::{Channel, Making, SharedChannel, recorder::Job},
     config::{Config, Durability, LiveChannel, rings},
     shell::{
         files,
         flash_job::{Event, Job as FlashJob, LoadError, Open, RingId},
+        ring_file::OpenError,
     },
-    store::{Ahead, recovery::BodyError},
+    store::{Ahead, recovery::BodyError, ring::Ring, writer::WriteError},
 };
 
 impl Engine {
@@ -62,120 +63,118 @@ impl Engine {
     }
 
     fn take(&self, event: Event) {
-        let now = self.now();
-        let channel = |id: RingId| self.channels.borrow().by_id(id.0).cloned();
         match event {
             Event::BufferReturned => self.buffer_returned.notify_waiters(),
-            Event::Written { id } => {
-                if let Some(channel) = channel(id) {
-                    if let Some(recorder) = channel.borrow_mut().recorder_mut() {
-                        recorder.written();
-                    }
-                    self.news.written(id.0);
-                }
-            }
-            Event::Sealed { id, sequence, took_ms } => {
-                if let Some(channel) = channel(id) {
-                    if channel.borrow_mut().sealed(sequence, took_ms, now) {
-                        tracing::info!(
-                            channel = channel.borrow().name(),
-                            "the flash works again: segments are recorded"
-                        );
-                    }
-                    self.dispatch(&channel);
-                }
-            }
-            Event::Failed { id, error } => {
-                if let Some(channel) = channel(id) {
-                    let (why, below) = (self.about_ring(&channel, &error), error.synced_below);
-                    let is_news = channel.borrow_mut().flash_failed(
-                        why.clone(),
-                        below,
-                        &mut self.pool(),
-                        now,
-                    );
-                    if is_news {
-                        tracing::error!(
-                            channel = channel.borrow().name(),
-                            "{why}; segments that were not synced are lost, the next ones are tried again"
-                        );
-                    }
-                    self.dispatch(&channel);
-                }
-            }
-            Event::Loaded { id, sequence, outcome } => {
-                if let Some(channel) = channel(id) {
-                    match &outcome {
-                        Ok(()) => {
-                            if let Some(recorder) = channel.borrow_mut().recorder_mut() {
-                                recorder.loaded(sequence, now.mono);
-                            }
-                        }
-                        Err(error) => {
-                            if let LoadError::Body(BodyError::Corrupt { .. }) = error {
-                                channel.borrow_mut().spoil(sequence);
-                            }
-                            tracing::warn!(
-                                channel = channel.borrow().name(),
-                                sequence,
-                                "segment not sent: {error}"
-                            );
-                        }
-                    }
-                }
-                for waiting in self.loads.borrow_mut().remove(&(id.0, sequence)).unwrap_or_default()
-                {
-                    let _ = waiting.send(outcome.is_ok());
-                }
-            }
+            Event::Written { id } => self.written(id),
+            Event::Sealed { id, sequence, took_ms } => self.sealed(id, sequence, took_ms),
+            Event::Failed { id, error } => self.failed(id, &error),
+            Event::Loaded { id, sequence, outcome } => self.loaded(id, sequence, &outcome),
             Event::Opened { id, ring, file, damaged_pages, dropped } => {
-                let Some(channel) = channel(id) else { return };
-                self.files.borrow_mut().insert(id.0, file);
-                let segments = ring.history().len();
-                channel.borrow_mut().opened(*ring, now);
-                self.ring_opened.notify_waiters();
-                let name = channel.borrow().name();
-                tracing::info!(channel = name, segments, "the ring is open");
-                if damaged_pages + dropped > 0 {
-                    tracing::warn!(
-                        channel = name,
-                        "the power went, or the daemon was killed, in the middle of a write: {dropped} segments that were never \
-                         listed and {damaged_pages} index pages at the end of the ring are not whole and do not count"
-                    );
-                }
+                self.opened(id, *ring, file, damaged_pages, dropped);
             }
-            Event::Making { id, making } => {
-                if let Some(channel) = channel(id) {
-                    if channel.borrow_mut().opening(making) {
-                        tracing::info!(
-                            channel = channel.borrow().name(),
-                            "the ring is being made: {making}"
-                        );
-                    }
-                    self.ring_opened.notify_waiters();
-                }
-            }
-            Event::OpenFailed { id, error } => {
-                if let Some(channel) = channel(id) {
-                    let why = self.about_ring(&channel, &error);
-                    if channel.borrow_mut().failed_to_open(why.clone(), now) {
-                        tracing::error!(channel = channel.borrow().name(), "{why}");
-                    }
-                    self.ring_opened.notify_waiters();
-                }
-            }
-            Event::Closed { id, outcome } => {
-                if let Err(error) = outcome {
-                    tracing::warn!("ring {} was not left in order: {error}", id.0);
-                }
-            }
-            Event::Removed { outcome, .. } => {
-                if let Err(error) = outcome {
-                    tracing::warn!("the ring of a deleted channel was not removed: {error}");
-                }
-            }
+            Event::Making { id, making } => self.making(id, making),
+            Event::OpenFailed { id, error } => self.open_failed(id, &error),
+            Event::Closed { id, outcome } => closed(id, outcome),
+            Event::Removed { outcome, .. } => removed(outcome),
             Event::Kept { outcome } => self.changes.kept(outcome),
         }
+    }
+
+    fn written(&self, id: RingId) {
+        let Some(channel) = self.channel_of(id) else { return };
+        if let Some(recorder) = channel.borrow_mut().recorder_mut() {
+            recorder.written();
+        }
+        self.news.written(id.0);
+    }
+
+    fn sealed(&self, id: RingId, sequence: u64, took_ms: u64) {
+        let Some(channel) = self.channel_of(id) else { return };
+        if channel.borrow_mut().sealed(sequence, took_ms, self.now()) {
+            tracing::info!(
+                channel = channel.borrow().name(),
+                "the flash works again: segments are recorded"
+            );
+        }
+        self.dispatch(&channel);
+    }
+
+    fn failed(&self, id: RingId, error: &WriteError) {
+        let Some(channel) = self.channel_of(id) else { return };
+        let (why, below) = (self.about_ring(&channel, error), error.synced_below);
+        let is_news =
+            channel.borrow_mut().flash_failed(why.clone(), below, &mut self.pool(), self.now());
+        if is_news {
+            tracing::error!(
+                channel = channel.borrow().name(),
+                "{why}; segments that were not synced are lost, the next ones are tried again"
+            );
+        }
+        self.dispatch(&channel);
+    }
+
+    fn loaded(&self, id: RingId, sequence: u64, outcome: &Result<(), LoadError>) {
+        if let Some(channel) = self.channel_of(id) {
+            match outcome {
+                Ok(()) => {
+                    if let Some(recorder) = channel.borrow_mut().recorder_mut() {
+                        recorder.loaded(sequence, self.now().mono);
+                    }
+                }
+                Err(error) => {
+                    if let LoadError::Body(BodyError::Corrupt { .. }) = error {
+                        channel.borrow_mut().spoil(sequence);
+                    }
+                    tracing::warn!(
+                        channel = channel.borrow().name(),
+                        sequence,
+                        "segment not sent: {error}"
+                    );
+                }
+            }
+        }
+        for waiting in self.loads.borrow_mut().remove(&(id.0, sequence)).unwrap_or_default() {
+            let _ = waiting.send(outcome.is_ok());
+        }
+    }
+
+    fn opened(&self, id: RingId, ring: Ring, file: Arc<File>, damaged_pages: u64, dropped: u64) {
+        let Some(channel) = self.channel_of(id) else { return };
+        self.files.borrow_mut().insert(id.0, file);
+        let segments = ring.history().len();
+        channel.borrow_mut().opened(ring, self.now());
+        self.ring_opened.notify_waiters();
+        let name = channel.borrow().name();
+        tracing::info!(channel = name, segments, "the ring is open");
+        if damaged_pages + dropped > 0 {
+            tracing::warn!(
+                channel = name,
+                "the power went, or the daemon was killed, in the middle of a write: {dropped} segments that were never \
+                 listed and {damaged_pages} index pages at the end of the ring are not whole and do not count"
+            );
+        }
+    }
+
+    fn making(&self, id: RingId, making: Making) {
+        let Some(channel) = self.channel_of(id) else { return };
+        if channel.borrow_mut().opening(making) {
+            tracing::info!(channel = channel.borrow().name(), "the ring is being made: {making}");
+        }
+        self.ring_opened.notify_waiters();
+    }
+
+    fn open_failed(&self, id: RingId, error: &OpenError) {
+        let Some(channel) = self.channel_of(id) else { return };
+        let why = self.about_ring(&channel, error);
+        if channel.borrow_mut().failed_to_open(why.clone(), self.now()) {
+            tracing::error!(channel = channel.borrow().name(), "{why}");
+        }
+        self.ring_opened.notify_waiters();
+    }
+
+    /// The channel of a ring, unless it was left since.
+    fn channel_of(&self, id: RingId) -> Option<SharedChannel> {
+        self.channels.borrow().by_id(id.0).cloned()
     }
 
     /// Hands what a channel has to write to the flash thread.
@@ -272,5 +271,17 @@ impl Engine {
         let (config, channel) = (self.config(), channel.borrow());
         let path = files::ring_path(&config, &channel.bucket, &channel.config.name);
         format!("ring {}: {error}", path.display())
+    }
+}
+
+fn closed(id: RingId, outcome: Result<(), WriteError>) {
+    if let Err(error) = outcome {
+        tracing::warn!("ring {} was not left in order: {error}", id.0);
+    }
+}
+
+fn removed(outcome: io::Result<()>) {
+    if let Err(error) = outcome {
+        tracing::warn!("the ring of a deleted channel was not removed: {error}");
     }
 }
