@@ -1,4 +1,5 @@
-//! Requests → responses. Pure: it is given a request's bytes and hands out a [`Response`](response::Response).
+//! What HTTP and OSS make of heads, addresses, conditions, ranges, objects and errors. Which request gets which is
+//! [`respond`](crate::respond)'s.
 
 pub mod address;
 pub mod conditional;
