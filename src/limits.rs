@@ -177,6 +177,7 @@ pub const READ_PACE_MS: usize = 80;
 
 /// The most that it gathers, in bytes. Frames come as a whole, so there is more when it is read; that fits one read.
 pub const READ_LOW_BYTES_MAX: usize = WRITE_BYTES / 2;
+const _: () = assert!(READ_LOW_BYTES_MAX < PUBLISHER_READ_BYTES, "one read takes it, and more");
 
 /// The same for a channel with low latency: half a picture at 25 fps.
 pub const READ_PACE_LOW_LATENCY_MS: usize = 20;
