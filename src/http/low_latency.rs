@@ -3,7 +3,10 @@
 //! The parameters are no part of any signature, and open nothing: they say when an answer is wanted, not what.
 
 use crate::{
-    channel::Channel, http::error::OssError, limits::HOLD_PERCENT_OF_TARGET, query::Query,
+    channel::{Channel, window::Front},
+    http::error::OssError,
+    limits::HOLD_PERCENT_OF_TARGET,
+    query::Query,
     units::Now,
 };
 
@@ -26,15 +29,19 @@ pub(super) fn wait_ms(
         let message = "is more than two segments ahead of the playlist";
         return Err(invalid("_HLS_msn", &wanted.to_string(), message));
     }
+    Ok((!is_there(wanted, part, &front)).then(|| hold_ms(front.target_duration_s)))
+}
+
+/// Whether the playlist has the segment `wanted`, or that part of it.
+fn is_there(wanted: u64, part: Option<u64>, front: &Front) -> bool {
     let (parts, open_parts) = (front.parts as u64, front.open_parts as u64);
-    let is_there = match part {
+    match part {
         _ if wanted < front.sequence => true,
         None => wanted == front.sequence,
         // Behind the last part of a segment comes the first of the next one.
         Some(part) if wanted == front.sequence => part < parts || parts == 0 || open_parts > 0,
         Some(part) => wanted == front.sequence + 1 && part < open_parts,
-    };
-    Ok((!is_there).then(|| hold_ms(front.target_duration_s)))
+    }
 }
 
 /// How long a request for a part that was hinted at may have to wait, in milliseconds from its coming.
@@ -57,4 +64,36 @@ fn number(query: &Query<'_>, name: &'static str) -> Result<Option<u64>, OssError
 
 fn invalid(name: &'static str, value: &str, why: &str) -> OssError {
     OssError::invalid_argument(name, value, format!("{name} {why}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_there_or_waited_for() {
+        // Parts of segment 7 and of segment 8, which is being written; what is asked for; whether it is there.
+        let table = [
+            ((4, 2), 6, None, true),
+            ((4, 2), 6, Some(9), true),
+            ((4, 2), 7, None, true),
+            ((4, 2), 7, Some(3), true),
+            ((4, 2), 8, None, false),
+            ((4, 2), 8, Some(1), true),
+            ((4, 2), 8, Some(2), false),
+            ((4, 2), 9, None, false),
+            ((4, 2), 9, Some(0), false),
+            // The part behind the last one is the first of the next segment.
+            ((4, 1), 7, Some(4), true),
+            ((4, 0), 7, Some(4), false),
+            ((4, 0), 7, Some(3), true),
+            ((4, 0), 8, Some(0), false),
+            // A segment that is listed without parts has them all.
+            ((0, 0), 7, Some(0), true),
+        ];
+        for ((parts, open_parts), wanted, part, expected) in table {
+            let front = Front { sequence: 7, parts, open_parts, target_duration_s: 1 };
+            assert_eq!(is_there(wanted, part, &front), expected, "{wanted} {part:?} {front:?}");
+        }
+    }
 }
