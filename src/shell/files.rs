@@ -1,4 +1,4 @@
-//! The configuration file, the secrets it names, and the room on the flash.
+//! Where everything is kept: the configuration, its secrets, the catalogue, the rings; and what room there is.
 
 use std::{
     env,
