@@ -1,6 +1,6 @@
-//! The part of a URL behind its `?` → pairs, percent-decoded exactly once; and percent-coding both ways.
+//! The part of a URL behind its `?` → pairs, percent-decoded exactly once; percent-coding both ways; hosts without ports.
 //!
-//! The same for HTTP and RTMP URLs (RFC 3986 §2.1, §3.4). In a query `+` is a space, because SDKs send it so; in a path
+//! The same for HTTP and RTMP URLs (RFC 3986 §2.1, §3.2, §3.4). In a query `+` is a space, because SDKs send it so; in a path
 //! it is a plus sign. A `%` without two hex digits behind it stays as it is. Nothing here knows what a name means.
 
 use std::borrow::Cow;
@@ -125,6 +125,16 @@ fn encode_but(text: &str, kept: &[u8], out: &mut String) {
     }
 }
 
+/// `host` without its port; an IPv6 literal keeps its brackets.
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') || name.ends_with(']') => {
+            if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
+        }
+        _ => host,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +205,14 @@ mod tests {
         encode_path(text, &mut path);
         assert_eq!(path, query.replace("%2F", "/"));
         assert_eq!(decode_path(&path).as_deref(), Some(text));
+    }
+
+    #[test]
+    fn ports_come_off_and_brackets_stay() {
+        for (host, name) in
+            [("a:1", "a"), ("a", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("a:b", "a:b")]
+        {
+            assert_eq!(without_port(host), name);
+        }
     }
 }

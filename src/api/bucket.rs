@@ -11,13 +11,12 @@ use super::{
 use crate::{
     config::{Acl, Bucket},
     http::{
-        address::without_port,
         error::OssError,
         response::{Body, Response},
         xml::Document,
     },
     limits::BUCKETS_MAX,
-    query::Query,
+    query::{Query, without_port},
 };
 
 /// Who owns everything: whoever holds one of the keys.

@@ -8,7 +8,7 @@ use crate::{
     config::{Acl, Bucket, LowLatency, Status as Enabled},
     console::{View, hint, timeline::Timeline},
     hls::parts::Cadence,
-    query::encode_path,
+    query::{encode_path, without_port},
     units::{Now, UnixMillis},
 };
 
@@ -372,11 +372,7 @@ fn play_path(channel: &Channel, bucket: &Bucket, signer: Option<&Signer<'_>>) ->
 fn publish_url(channel: &Channel, view: &View<'_>, signer: Option<&Signer<'_>>) -> String {
     let listen = &view.config.listen;
     let port = listen.rtmp.first().or(listen.http.first()).map_or(1935, std::net::SocketAddr::port);
-    let host = match view.host.rsplit_once(':') {
-        Some((host, digits)) if digits.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => view.host,
-    };
-    let base = format!("rtmp://{host}:{port}");
+    let base = format!("rtmp://{}:{port}", without_port(view.host));
     match signer {
         Some(signer) => signer.publish_url(&base, &channel.config.name, None),
         None => Signer::unsigned_publish_url(&base, &channel.bucket, &channel.config.name),
