@@ -84,6 +84,9 @@ impl Engine {
         }
     }
 
+    /// Decides on a change, has it kept, and makes it true.
+    ///
+    /// Not cancel-safe: the catalogue could be on flash, and the channels not follow it.
     async fn carry_out(&self, intent: &Intent) -> Result<(), OssError> {
         let _turn = self.changes.turn.lock().await;
         if let Some(trouble) = &self.changes.trouble {
@@ -105,6 +108,9 @@ impl Engine {
         Ok(())
     }
 
+    /// Puts a catalogue on flash. One at a time.
+    ///
+    /// Not cancel-safe: it is put there all the same, and the answer would be taken for that to the next one.
     async fn keep(&self, catalogue: &Catalogue) -> Kept {
         let (tell, told) = oneshot::channel();
         *self.changes.kept.borrow_mut() = Some(tell);

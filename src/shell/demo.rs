@@ -138,6 +138,9 @@ impl Camera {
         }
     }
 
+    /// Publishes the clip until it is cut off.
+    ///
+    /// Cancel-safe: its connection is its own, and closes with it.
     async fn publish(&self) -> Result<(), Ended> {
         let stream = TcpStream::connect(self.server).await?;
         stream.set_nodelay(true)?;
@@ -162,6 +165,9 @@ impl Camera {
     }
 }
 
+/// Sends what the client has to say.
+///
+/// Cancel-safe: what was written is taken off the output before the next wait.
 async fn flush(stream: &TcpStream, client: &mut Client) -> Result<(), Ended> {
     while !client.output().is_empty() {
         match stream.try_write(client.output()) {

@@ -42,6 +42,9 @@ pub(crate) fn run(whole: Whole, companion: Companion) -> Result<(), String> {
     result
 }
 
+/// Listens, and goes on until it is told to stop.
+///
+/// Not cancel-safe: the last segments are sealed, and their flash waited for, on the way out.
 async fn serve(whole: Whole, companion: Companion) -> Result<(), String> {
     let listeners = listen::open(&whole.config.listen)?;
     let (engine, events) = Engine::start(whole)?;
@@ -75,6 +78,8 @@ async fn serve(whole: Whole, companion: Companion) -> Result<(), String> {
 }
 
 /// Keeps time and watches for signals until one says stop.
+///
+/// Cancel-safe: a tick and a reload are done whole, between two waits.
 async fn attend(engine: &Rc<Engine>, notify: &Notify, file: Option<PathBuf>) -> Result<(), String> {
     let on = |kind| signal(kind).map_err(|error| format!("signals cannot be watched for: {error}"));
     let mut terminate = on(SignalKind::terminate())?;
@@ -101,6 +106,9 @@ async fn attend(engine: &Rc<Engine>, notify: &Notify, file: Option<PathBuf>) -> 
     }
 }
 
+/// Takes connections for as long as the daemon runs.
+///
+/// Cancel-safe: one that was accepted is on its own before the next wait.
 async fn accept(listener: TcpListener, protocol: Protocol, engine: Rc<Engine>) {
     loop {
         match listener.accept().await {

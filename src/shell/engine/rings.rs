@@ -56,6 +56,8 @@ impl Engine {
     }
 
     /// Takes what the flash thread tells, for as long as it lives.
+    ///
+    /// Not cancel-safe: what has been told and not taken is lost with it.
     pub(in crate::shell) async fn listen(self: Rc<Self>, mut events: UnboundedReceiver<Event>) {
         while let Some(event) = events.recv().await {
             self.take(event);
@@ -212,6 +214,8 @@ impl Engine {
     }
 
     /// Makes sure that a segment can be sent without waiting for the flash. `false`: it is damaged or gone.
+    ///
+    /// Cancel-safe: the segment is read through all the same, for whoever wants it next.
     pub(in crate::shell) async fn warm(&self, channel: &SharedChannel, sequence: u64) -> bool {
         let waiting = {
             let channel = channel.borrow();
