@@ -12,6 +12,7 @@ use super::{Ask, GateTime, Policy, Refusal, grant::Signed, verify};
 use crate::{
     config::{AccessKey, ConsoleAccess},
     limits::CONSOLE_URL_SECS,
+    query::without_port,
     units::UnixSecs,
 };
 
@@ -94,11 +95,7 @@ impl ConsoleGrant {
 fn is_this_box(ask: &Ask<'_>, Origin { peer, local }: Origin) -> bool {
     let (peer, local) = (peer.to_canonical(), local.to_canonical());
     let is_near = peer.is_loopback() || peer == local;
-    let host = ask.header("host").unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
+    let name = without_port(ask.header("host").unwrap_or_default());
     let address: Option<IpAddr> = name.trim_start_matches('[').trim_end_matches(']').parse().ok();
     let is_asked_by_address = name.eq_ignore_ascii_case("localhost")
         || address.is_some_and(|ip| ip.is_loopback() || ip.to_canonical() == local);

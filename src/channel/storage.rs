@@ -63,7 +63,10 @@ impl Channel {
         if ring.history().len() > 0 {
             self.carry = Carry::from_earlier_run();
         }
-        self.ends_at = Some(now.mono.plus(BROKEN_STREAM_MS_MAX));
+        // Its camera may be on its way back, unless that has been long ago.
+        let end = ring.history().next_back().map_or(now.wall, Record::end);
+        let away_ms = now.wall.0.saturating_sub(end.0);
+        self.ends_at = Some(now.mono.plus(BROKEN_STREAM_MS_MAX.saturating_sub(away_ms)));
         self.storage = Storage::Ready(Box::new(Recorder::new(
             ring,
             frag_duration_s(&self.config),

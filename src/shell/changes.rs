@@ -3,7 +3,7 @@
 //! A change is carried out whether its client still waits or not, so that the catalogue on flash and the channels never
 //! part. What deletes a ring is put down before the ring goes: a cut in between is made good at the next start.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use tokio::{
     sync::{Mutex, oneshot},
@@ -13,19 +13,14 @@ use tokio::{
 
 use crate::{
     api::intent::Intent,
-    config::catalogue::Catalogue,
+    config::{ChannelPath, catalogue::Catalogue},
     http::{
         error::{self, OssError},
         response::Response,
     },
     limits::{CHANGE_MS_MAX, CHANGES_WAITING_MAX},
     respond::Change,
-    shell::{
-        engine::Engine,
-        files,
-        flash_job::{Job as FlashJob, RingId},
-        seats::Seats,
-    },
+    shell::{engine::Engine, files, flash_job::Job as FlashJob, seats::Seats},
 };
 
 /// What the flash thread says of a catalogue that it was to keep: an error in words.
@@ -129,28 +124,48 @@ impl Engine {
         let new = Rc::clone(&self.catalogue.borrow());
         for path in new.removed.difference(&old.removed) {
             tracing::info!(channel = %path, "deleted by DeleteLiveChannel, with its ring");
-            self.remove_ring(&path.bucket, &path.channel);
+            self.remove_ring(path);
         }
         for (path, _) in new.channels.iter().filter(|(path, _)| !old.channels.contains_key(path)) {
             tracing::info!(channel = %path, "created by PutLiveChannel");
         }
     }
 
-    /// Removes the rings of channels that were deleted right before the daemon ended.
+    /// Removes the rings of channels that were deleted right before the daemon ended. One that the file defines by now keeps
+    /// the ring: what is in it may have been recorded since.
     pub(super) fn remove_deleted_rings(&self) {
+        let config = self.config();
+        let is_there = |path: &ChannelPath| {
+            let mut channels = config.live_channels();
+            channels.any(|(bucket, channel)| {
+                (&bucket.name, &channel.name) == (&path.bucket, &path.channel)
+            })
+        };
+        Rc::make_mut(&mut self.catalogue.borrow_mut()).removed.retain(|path| !is_there(path));
         let catalogue = Rc::clone(&self.catalogue.borrow());
-        for path in &catalogue.removed {
-            self.remove_ring(&path.bucket, &path.channel);
-        }
+        catalogue.removed.iter().for_each(|path| self.remove_ring(path));
     }
 
     /// The channel is closed, or was never opened; the flash thread keeps the order.
-    fn remove_ring(&self, bucket: &str, channel: &str) {
-        let path = files::ring_path(&self.config(), bucket, channel);
-        if self.submit(FlashJob::Remove(RingId(self.next_id()), path)).is_err() {
+    fn remove_ring(&self, channel: &ChannelPath) {
+        let path = files::ring_path(&self.config(), &channel.bucket, &channel.channel);
+        if self.submit(FlashJob::Remove(channel.clone(), path)).is_err() {
             tracing::warn!(
-                "the ring of {bucket}/{channel} is removed at the next start: the flash thread has too much to do"
+                "the ring of {channel} is removed at the next start: the flash thread has too much to do"
             );
+        }
+    }
+
+    /// The ring of a deleted channel is gone, or not. The catalogue on flash forgets it with the next change: until then
+    /// a start looks for it once more.
+    pub(super) fn ring_removed(&self, channel: &ChannelPath, outcome: io::Result<()>) {
+        match outcome {
+            Ok(()) => {
+                Rc::make_mut(&mut self.catalogue.borrow_mut()).removed.remove(channel);
+            }
+            Err(error) => {
+                tracing::warn!("the ring of {channel}, which is deleted, was not removed: {error}");
+            }
         }
     }
 }

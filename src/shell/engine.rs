@@ -168,6 +168,10 @@ impl Engine {
     /// Puts another configuration in force.
     pub(super) fn set_config(&self, config: Rc<Config>) {
         *self.config.borrow_mut() = config;
+    }
+
+    /// The file was read, and is in force.
+    pub(super) fn config_is_read(&self) {
         self.config_read.set(self.now().wall.as_secs());
     }
 

@@ -109,6 +109,15 @@ enum Task {
     Load(Loading),
 }
 
+impl Task {
+    const fn id(&self) -> RingId {
+        match self {
+            Self::Make(making) => making.open.id,
+            Self::Load(loading) => loading.id,
+        }
+    }
+}
+
 struct Making {
     open: Open,
     ring: NewRing,
@@ -185,8 +194,8 @@ impl Worker {
             }
             Job::Load(id, record) => self.load(id, &record),
             Job::Close(id) => self.close(id),
-            Job::Remove(id, path) => {
-                self.tell(Event::Removed { id, outcome: ring_file::remove(&path) });
+            Job::Remove(channel, path) => {
+                self.tell(Event::Removed { channel, outcome: ring_file::remove(&path) });
             }
             Job::Keep(path, text) => {
                 let outcome = ring_file::replace(&path, &text);
@@ -252,7 +261,15 @@ impl Worker {
     }
 
     fn close(&mut self, id: RingId) {
-        self.tasks.retain(|task| !matches!(task, Task::Make(making) if making.open.id == id));
+        // What is read of it says nothing of the one that may be opened next under its id.
+        let (its, others) =
+            std::mem::take(&mut self.tasks).into_iter().partition(|task| task.id() == id);
+        self.tasks = others;
+        for task in its {
+            if let Task::Load(Loading { sequence, .. }) = task {
+                self.tell(Event::Loaded { id, sequence, outcome: Err(LoadError::NotOpen) });
+            }
+        }
         let outcome = self.rings.remove(&id).map_or(Ok(()), |mut ring| {
             let closed = ring.close();
             // Viewers may hold the file for a while; the lock must not outlive the ring.
@@ -342,6 +359,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        config::ChannelPath,
         store::{
             buffer::BufferPool,
             geometry::Geometry,
@@ -580,8 +598,9 @@ mod tests {
         flash.submit(job(&folder.ring(), "cams/front-door")).unwrap();
         opened(&mut inbox);
         flash.submit(Job::Close(ID)).unwrap();
-        flash.submit(Job::Remove(ID, folder.ring())).unwrap();
-        flash.submit(Job::Remove(ID, folder.ring())).unwrap();
+        let channel = ChannelPath { bucket: "cams".into(), channel: "front-door".into() };
+        flash.submit(Job::Remove(channel.clone(), folder.ring())).unwrap();
+        flash.submit(Job::Remove(channel, folder.ring())).unwrap();
         assert!(matches!(inbox.blocking_recv(), Some(Event::Closed { outcome: Ok(()), .. })));
         assert!(matches!(inbox.blocking_recv(), Some(Event::Removed { outcome: Ok(()), .. })));
         assert!(!folder.ring().exists());

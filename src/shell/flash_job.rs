@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::ring_file::OpenError;
 use crate::{
     channel,
+    config::ChannelPath,
     limits::FLASH_LOADS_MAX,
     store::{
         Ahead, Record, Seal, Write, geometry::Geometry, recovery::BodyError, ring::Ring,
@@ -33,8 +34,8 @@ pub enum Job {
     Load(RingId, Record),
     /// Leave a ring. Answer: [`Event::Closed`].
     Close(RingId),
-    /// Remove a ring's file; the ring is closed. Answer: [`Event::Removed`].
-    Remove(RingId, PathBuf),
+    /// Remove the ring's file of a channel; the ring is closed. Answer: [`Event::Removed`].
+    Remove(ChannelPath, PathBuf),
     /// Put a small text into a file, as a whole. Answer: [`Event::Kept`].
     Keep(PathBuf, String),
 }
@@ -130,10 +131,10 @@ pub enum Event {
         /// Whether the next start will find everything that was listed.
         outcome: Result<(), WriteError>,
     },
-    /// A ring's file is gone, or not.
+    /// The ring's file of a channel is gone, or not.
     Removed {
-        /// Which ring's.
-        id: RingId,
+        /// Which.
+        channel: ChannelPath,
         /// Whether it is.
         outcome: io::Result<()>,
     },

@@ -42,6 +42,7 @@ impl Engine {
             tracing::warn!("{warning}");
         }
         *self.file_config.borrow_mut() = new;
+        self.config_is_read();
         *self.catalogue.borrow_mut() = Rc::new(catalogue);
         let diff = self.adopt(whole);
         tracing::info!(

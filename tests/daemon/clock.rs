@@ -80,6 +80,7 @@ fn a_clock_in_1970_lets_nothing_signed_in_until_the_store_knows_better() {
     // A step forward is followed, a step back is waited for: names only ever grow.
     restart_at(&mut daemon, Some("+1d"));
     let play = sign(&daemon, "play", "200000");
+    assert!(get(daemon.http, &play).text().contains("ENDLIST"), "what is a day old does not go on");
     let publish = sign(&daemon, "publish", "200000");
     let camera = format!("rtmp://127.0.0.1:{}{publish}", daemon.rtmp);
     publish_to(&camera, 3, &[]).finish(Duration::from_secs(60)).expect_silence();

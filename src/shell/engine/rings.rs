@@ -1,6 +1,6 @@
 //! What the engine has the flash thread do, and what becomes of it: rings are opened, written and read through.
 
-use std::{cell::RefCell, fs::File, io, rc::Rc, sync::Arc};
+use std::{cell::RefCell, fs::File, rc::Rc, sync::Arc};
 
 use smol_str::SmolStr;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
@@ -77,7 +77,7 @@ impl Engine {
             Event::Making { id, making } => self.making(id, making),
             Event::OpenFailed { id, error } => self.open_failed(id, &error),
             Event::Closed { id, outcome } => closed(id, outcome),
-            Event::Removed { outcome, .. } => removed(outcome),
+            Event::Removed { channel, outcome } => self.ring_removed(&channel, outcome),
             Event::Kept { outcome } => self.changes.kept(outcome),
         }
     }
@@ -281,11 +281,5 @@ impl Engine {
 fn closed(id: RingId, outcome: Result<(), WriteError>) {
     if let Err(error) = outcome {
         tracing::warn!("ring {} was not left in order: {error}", id.0);
-    }
-}
-
-fn removed(outcome: io::Result<()>) {
-    if let Err(error) = outcome {
-        tracing::warn!("the ring of a deleted channel was not removed: {error}");
     }
 }
