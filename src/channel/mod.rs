@@ -59,7 +59,7 @@ impl Channels {
         self.iter().find(|channel| channel.borrow().id == id)
     }
 
-    /// All of them, in the order of the configuration.
+    /// All of them, in the order in which they were added: that of the configuration, and behind those what came later.
     pub fn iter(&self) -> impl Iterator<Item = &SharedChannel> {
         self.0.iter()
     }

@@ -232,9 +232,7 @@ impl Channel {
         }
         self.rendered.as_mut()
     }
-}
 
-impl Channel {
     /// The live playlist, if it is another than the one that was made last.
     fn render(&self, now: Now) -> Option<Option<Rendered>> {
         let window = self.window(now)?;

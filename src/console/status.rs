@@ -55,7 +55,7 @@ pub struct Status {
     pub refusals: Vec<Refusals>,
     /// Until when the URLs of the channels are signed; `null`: those that need a signature have none.
     pub urls_expire_unix_s: Option<u64>,
-    /// The channels, in the order of the configuration.
+    /// The channels, in the order in which they were added.
     pub channels: Vec<ChannelStatus>,
 }
 

@@ -53,7 +53,7 @@ pub struct Session {
 /// What a peer did.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event<'a> {
-    /// It asks to publish. Media that come before the answer are lost, so answer before the next event is asked for.
+    /// It asks to publish. Media that come before the answer are lost; an encoder sends them behind it.
     Publish(Publish<'a>),
     /// It says what it publishes.
     Metadata(&'a Metadata),

@@ -20,7 +20,7 @@ use crate::{
     },
     limits::{CHANGE_MS_MAX, CHANGES_WAITING_MAX},
     respond::Change,
-    shell::{engine::Engine, files, flash_job::Job as FlashJob, seats::Seats},
+    shell::{engine::Engine, files, flash_job::Job as FlashJob, quota::Quota},
 };
 
 /// What the flash thread says of a catalogue that it was to keep: an error in words.
@@ -30,7 +30,7 @@ type Kept = Result<(), String>;
 pub(super) struct Changes {
     /// They take turns.
     turn: Mutex<()>,
-    waiting: Rc<Seats>,
+    waiting: Rc<Quota>,
     /// Who waits for the catalogue to be on flash.
     kept: RefCell<Option<oneshot::Sender<Kept>>>,
     /// Why the catalogue on flash cannot be read, and so must not be replaced.
@@ -41,7 +41,7 @@ impl Changes {
     pub(super) fn new(trouble: Option<String>) -> Self {
         Self {
             turn: Mutex::new(()),
-            waiting: Seats::new(CHANGES_WAITING_MAX),
+            waiting: Quota::new(CHANGES_WAITING_MAX),
             kept: RefCell::default(),
             trouble,
         }
@@ -61,14 +61,14 @@ impl Engine {
     /// Cancel-safe: a change that was begun is made without its client.
     pub(super) async fn change(self: &Rc<Self>, change: Change) -> Response {
         let busy = |what| error::busy(what, self.next_request_id());
-        let Some(seat) = Seats::take(&self.changes.waiting) else {
+        let Some(share) = Quota::take(&self.changes.waiting) else {
             return busy("Too many changes wait for the flash.");
         };
         let (tell, told) = oneshot::channel();
         let engine = Rc::clone(self);
         spawn_local(async move {
             let outcome = engine.carry_out(&change.intent).await;
-            drop(seat);
+            drop(share);
             let _ = tell.send(change.answer(outcome));
         });
         match timeout(Duration::from_millis(CHANGE_MS_MAX), told).await {

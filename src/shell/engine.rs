@@ -1,5 +1,5 @@
 //! What all connections share on the one engine thread: the configuration in force, the channels, the flash thread's
-//! queue, and the seats that bound how many there may be.
+//! queue, and the quotas that bound how many there may be.
 
 mod rings;
 
@@ -45,9 +45,9 @@ use crate::{
         news::News,
         peer_log::PeerLog,
         places::{Place, Places},
+        quota::{Quota, Share},
         returned::Returned,
         ring_file,
-        seats::{Seat, Seats},
     },
     store::buffer::BufferPool,
     units::{Now, UnixSecs},
@@ -87,11 +87,11 @@ pub(super) struct Engine {
     /// What peers cause to be logged.
     pub(super) peer_log: PeerLog,
     /// For connections that hold part of a request.
-    heads: Rc<Seats>,
+    heads: Rc<Quota>,
     /// For connections that hold part of a body.
-    bodies: Rc<Seats>,
+    bodies: Rc<Quota>,
     /// One for each byte of text that waits for its reader.
-    text_bytes: Rc<Seats>,
+    text_bytes: Rc<Quota>,
     /// A ring is open, or cannot be.
     pub(super) ring_opened: Notify,
     /// A write buffer is free again that somebody waited for.
@@ -138,9 +138,9 @@ impl Engine {
             viewers: Places::new(viewers),
             encoders: Places::new(publishers + RTMP_WAITING_MAX),
             peer_log: PeerLog::default(),
-            heads: Seats::new(HTTP_HEADS_HELD_MAX),
-            bodies: Seats::new(HTTP_BODIES_HELD_MAX),
-            text_bytes: Seats::new(HTTP_TEXT_BYTES_HELD_MAX),
+            heads: Quota::new(HTTP_HEADS_HELD_MAX),
+            bodies: Quota::new(HTTP_BODIES_HELD_MAX),
+            text_bytes: Quota::new(HTTP_TEXT_BYTES_HELD_MAX),
             ring_opened: Notify::new(),
             buffer_returned: Notify::new(),
             news: News::default(),
@@ -229,19 +229,19 @@ impl Engine {
         Places::enter(&self.encoders, address)
     }
 
-    /// A seat for one more half-received request, if there is one.
-    pub(super) fn take_head_seat(&self) -> Option<Seat> {
-        Seats::take(&self.heads)
+    /// A share for one more half-received request, if there is one.
+    pub(super) fn take_head_share(&self) -> Option<Share> {
+        Quota::take(&self.heads)
     }
 
-    /// A seat for one more half-received body, if there is one.
-    pub(super) fn take_body_seat(&self) -> Option<Seat> {
-        Seats::take(&self.bodies)
+    /// A share for one more half-received body, if there is one.
+    pub(super) fn take_body_share(&self) -> Option<Share> {
+        Quota::take(&self.bodies)
     }
 
     /// Room for `bytes` of text that is being sent, if there is some.
-    pub(super) fn hold_text(&self, bytes: usize) -> Option<Seat> {
-        Seats::take_many(&self.text_bytes, bytes)
+    pub(super) fn hold_text(&self, bytes: usize) -> Option<Share> {
+        Quota::take_many(&self.text_bytes, bytes)
     }
 
     /// Names the next request.

@@ -30,8 +30,8 @@ use crate::{
     shell::{
         engine::Engine,
         places::{Place, Use},
+        quota::Share,
         ring_file, rtmp_conn,
-        seats::Seat,
     },
     store::geometry::Extent,
 };
@@ -97,7 +97,7 @@ struct Connection {
     /// Until when it waits for what is not there yet.
     waits_until: Option<Instant>,
     /// Its place among the connections that hold one.
-    held: Option<Seat>,
+    held: Option<Share>,
 }
 
 enum End {
@@ -123,6 +123,7 @@ enum Turn {
 type KeepAlive = bool;
 
 impl Connection {
+    /// Not cancel-safe: an answer that was begun would end in its middle.
     async fn run(&mut self) -> io::Result<End> {
         let mut deadline = Instant::now() + HEAD_TIME;
         let mut answers = 0;
@@ -138,7 +139,7 @@ impl Connection {
                         self.held = None;
                     } else if self.held.is_none() {
                         deadline = Instant::now() + HEAD_TIME;
-                        self.held = self.engine.take_head_seat();
+                        self.held = self.engine.take_head_share();
                         if self.held.is_none() {
                             return Box::pin(self.turn_away()).await;
                         }
@@ -155,7 +156,7 @@ impl Connection {
                 }
                 Turn::Body { is_leave_awaited } => {
                     deadline = Instant::now() + BODY_TIME;
-                    self.held = self.engine.take_body_seat();
+                    self.held = self.engine.take_body_share();
                     if self.held.is_none() {
                         return Box::pin(self.turn_away()).await;
                     }
@@ -201,6 +202,8 @@ impl Connection {
     }
 
     /// Sends an answer. Whether the connection goes on.
+    ///
+    /// Not cancel-safe: how much was sent is forgotten.
     async fn answer_with(&mut self, response: Response, keep_alive: KeepAlive) -> io::Result<bool> {
         // The requests behind this one wait as long as its reader lets it.
         let Some(_held) = self.engine.hold_text(self.unread.capacity()) else {
@@ -222,12 +225,12 @@ impl Connection {
             }
         };
         self.place.set(Use::Busy);
-        // What came behind the request has its own time, and needs its own seat.
+        // What came behind the request has its own time, and needs its own share.
         self.held = None;
         keep_alive
     }
 
-    /// There is no room to hold this request.
+    /// There is no room to hold this request. Not cancel-safe, as `answer_with`.
     async fn turn_away(&mut self) -> io::Result<End> {
         let busy = error::busy(
             "Too many requests are half received, or wait for a part.",
@@ -319,6 +322,8 @@ impl Connection {
 
 /// Closes the sending side and reads past what still comes, for a moment: closing with unread bytes would reset the
 /// connection, and the client could lose the answer (RFC 9112 §9.6).
+///
+/// Cancel-safe: what it reads nobody wants.
 async fn linger(stream: &TcpStream, engine: &Engine) {
     let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
     let drained = async {
@@ -337,6 +342,8 @@ async fn linger(stream: &TcpStream, engine: &Engine) {
 }
 
 /// Sends a whole response.
+///
+/// Not cancel-safe: how much was sent is forgotten, so who drops it resets or closes the connection.
 async fn send(
     stream: &TcpStream,
     engine: &Engine,
@@ -356,8 +363,10 @@ async fn send(
     let Some(_held) = engine.hold_text(text_bytes) else {
         return Err(too_much_text());
     };
+    if response.is_head_only {
+        return write_all(stream, engine, &head).await;
+    }
     match response.body {
-        _ if response.is_head_only => write_all(stream, engine, &head).await,
         Body::Empty => write_all(stream, engine, &head).await,
         Body::Made(body) => {
             head.reserve_exact(body.len());
@@ -385,6 +394,7 @@ fn too_much_text() -> io::Error {
     io::Error::other("too much text waits for viewers that do not read")
 }
 
+/// Not cancel-safe: how much was written is forgotten.
 async fn write_all(stream: &TcpStream, engine: &Engine, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.try_write(bytes) {
@@ -404,6 +414,8 @@ async fn write_all(stream: &TcpStream, engine: &Engine, mut bytes: &[u8]) -> io:
 }
 
 /// Sends a segment's bytes, or resets the connection when the ring gives the segment up before the viewer has them.
+///
+/// Not cancel-safe, as `send`.
 async fn send_segment(
     stream: &TcpStream,
     engine: &Engine,

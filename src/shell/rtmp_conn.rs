@@ -144,6 +144,7 @@ impl From<io::Error> for End {
 }
 
 impl Connection {
+    /// Not cancel-safe: begun anew it would take `early` twice.
     async fn run(&mut self, early: &[u8]) -> End {
         let setup_deadline = Instant::now() + SETUP_TIME;
         if let Err(end) = self.take(early) {
@@ -206,6 +207,8 @@ impl Connection {
     }
 
     /// Leaves a publisher's bytes in its socket while the flash is behind, for as long as that may take.
+    ///
+    /// Cancel-safe: nothing is held.
     async fn wait_for_buffers(&mut self) {
         if self.publishing.is_none() || self.engine.has_buffers() {
             self.is_losing = false;
@@ -377,6 +380,8 @@ impl Connection {
 
     /// Writes what waits for the peer, as far as it goes: a camera that never reads its acknowledgements still records.
     /// Only a reason for a refusal is waited for.
+    ///
+    /// Cancel-safe: what was written is off the output before the next wait.
     async fn flush(&mut self) -> Result<(), End> {
         while !self.session.output().is_empty() {
             match self.stream.try_write(self.session.output()) {
@@ -392,6 +397,7 @@ impl Connection {
         Ok(())
     }
 
+    /// Not cancel-safe: dropped before its first turn it leaves the channel taken.
     async fn leave(mut self, end: End) {
         self.place.set(Use::Idle);
         match self.publishing.take() {
@@ -473,6 +479,7 @@ impl Connection {
         }
     }
 
+    /// Cancel-safe: what it reads nobody wants.
     async fn drain(stream: &TcpStream, engine: &Engine) {
         loop {
             if stream.readable().await.is_err() {
