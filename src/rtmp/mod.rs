@@ -48,6 +48,8 @@ pub struct Session {
     replies: Replies,
     metadata: Metadata,
     acknowledgements: Acknowledgements,
+    /// Of the video message that is arriving each part so far was handed out.
+    hears_video: bool,
 }
 
 /// What a peer did.
@@ -177,6 +179,7 @@ impl Session {
             replies: Replies::new(),
             metadata: Metadata::default(),
             acknowledgements: Acknowledgements::new(),
+            hears_video: false,
         }
     }
 
@@ -209,9 +212,13 @@ impl Session {
                 return Err(Error::Unread);
             }
             let is_publishing = self.is_publishing();
+            if let Some(Arrived::Video(part)) = &arrived {
+                // The rest of a message that began before it was asked for means nothing.
+                self.hears_video = is_publishing && (part.offset == 0 || self.hears_video);
+            }
             match arrived {
                 None => return Ok(None),
-                Some(Arrived::Video(part)) if is_publishing => {
+                Some(Arrived::Video(part)) if self.hears_video => {
                     let VideoPart { timestamp_ms, message_bytes, offset, bytes } = part;
                     let bytes = self.chunks.bytes(bytes);
                     return Ok(Some(Event::Video(Fragment {
