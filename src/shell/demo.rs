@@ -150,9 +150,16 @@ impl Camera {
             stream.readable().await?;
             receive(&stream, &mut client)?;
         }
-        let start = Instant::now();
+        let mut due = Instant::now();
+        let mut last_ms = 0;
         for tag in clip_for_ever() {
-            sleep_until(start + Duration::from_millis(tag.timestamp_ms.into())).await;
+            // Timestamps fold after 49 days, and sound may be a little behind the picture before it.
+            let ahead_ms = tag.timestamp_ms.wrapping_sub(last_ms);
+            if ahead_ms <= u32::MAX / 2 {
+                due += Duration::from_millis(ahead_ms.into());
+                last_ms = tag.timestamp_ms;
+            }
+            sleep_until(due).await;
             match tag.kind {
                 TagKind::Video => client.send_video(tag.timestamp_ms, tag.body)?,
                 TagKind::Audio => client.send_audio(tag.timestamp_ms, tag.body)?,
