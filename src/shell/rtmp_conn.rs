@@ -399,6 +399,9 @@ impl Connection {
 
     /// Not cancel-safe: dropped before its first turn it leaves the channel taken.
     async fn leave(mut self, end: End) {
+        if matches!(end, End::Unpublished) {
+            let _ = self.flush().await;
+        }
         self.place.set(Use::Idle);
         match self.publishing.take() {
             Some(publishing) => self.leave_channel(publishing, &end),
