@@ -276,6 +276,130 @@ fn another_picture_size_begins_a_segment_with_a_discontinuity() {
     assert!(sps(&segments[0], 1) && sps(&segments[1], 1) && sps(&segments[2], 2));
 }
 
+/// What a clip's sequence header holds: SPS and PPS.
+fn sets(clip: &[u8]) -> [Vec<u8>; 2] {
+    let header = flv::tags(clip).into_iter().find(|tag| tag.is_video && tag.body[1] == 0).unwrap();
+    let record = &header.body[5..];
+    let (sps, rest) = record[8..].split_at(usize::from(u16::from_be_bytes([record[6], record[7]])));
+    [sps.to_vec(), rest[3..3 + usize::from(u16::from_be_bytes([rest[1], rest[2]]))].to_vec()]
+}
+
+/// An access unit, or what stands for one, of these NAL units.
+fn tag_of(nals: &[&[u8]]) -> Vec<u8> {
+    let mut body = vec![0x17, 1, 0, 0, 0];
+    for nal in nals {
+        body.extend((nal.len() as u32).to_be_bytes());
+        body.extend(*nal);
+    }
+    body
+}
+
+/// Plays a second; `with_key` sends its key frame.
+fn second(camera: &mut Camera, second: u32, with_key: impl Fn(&mut Camera, u32)) {
+    with_key(camera, second * 1000);
+    (1..25).for_each(|n| camera.inter(second * 1000 + 40 * n));
+}
+
+#[test]
+fn tags_without_a_picture_are_no_pictures() {
+    let [sps, pps] = sets(B_FRAMES);
+    let aud = [9, 0xf0];
+    let sei = [6; 30];
+    let tags: [&[&[u8]]; 4] = [&[], &[&aud], &[&sei], &[&sps, &pps, &sei]];
+    for nals in tags {
+        let mut camera = Camera::new();
+        camera.avc_header(1);
+        for n in 0..6 {
+            second(&mut camera, n, |camera, ms| {
+                camera.video(ms, &tag_of(nals)).unwrap();
+                camera.key(ms);
+            });
+        }
+        let counts = camera.counts();
+        assert_eq!((counts.video_broken, counts.unusable, counts.timestamps.nudged), (0, 0, 0));
+        let changes = camera.finish(false);
+        assert_eq!(changes.len(), 3, "{changes:?}");
+        assert!(changes.iter().all(|(_, ms, frames, _)| (*ms, *frames) == (2_000, 50)));
+    }
+}
+
+#[test]
+fn parameter_sets_among_the_pictures_count_wherever_they_stand() {
+    let key = unit(0x65, 300);
+    let [old, new] = [sets(B_FRAMES), sets(SLICES)];
+    for has_header in [true, false] {
+        for in_own_tag in [true, false] {
+            let mut camera = Camera::new();
+            let with = |sets: &[Vec<u8>; 2]| {
+                let [sps, pps] = sets.clone();
+                let key = key.clone();
+                move |camera: &mut Camera, ms: u32| {
+                    if in_own_tag {
+                        camera.video(ms, &tag_of(&[&sps, &pps])).unwrap();
+                        camera.key(ms);
+                    } else {
+                        camera.video(ms, &tag_of(&[&sps, &pps, &key[9..]])).unwrap();
+                    }
+                }
+            };
+            if has_header {
+                camera.avc_header(1);
+            }
+            (0..4).for_each(|n| second(&mut camera, n, with(&old)));
+            (4..8).for_each(|n| second(&mut camera, n, with(&new)));
+            let what = format!("header {has_header}, own tag {in_own_tag}");
+            assert_eq!(camera.ingest.stat().video.unwrap().frames_per_1000_s, 10_000, "{what}");
+            camera.ingest.end(&mut camera.sink);
+            let marks: Vec<_> =
+                camera.sink.segments.iter().map(|s| s.start.is_discontinuity).collect();
+            assert_eq!(marks, [false, false, true, false], "{what}");
+            for (n, segment) in camera.sink.segments.iter().enumerate() {
+                let [sps, _] = if n < 2 { &old } else { &new };
+                let found = segment.bytes.windows(sps.len()).filter(|window| window == sps).count();
+                assert_eq!(found, 2, "{what}: before each key frame of segment {n}");
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_that_still_have_an_adts_header_are_recorded_without() {
+    let record = |has_header: bool| {
+        let mut camera = Camera::started();
+        for n in 0..40 {
+            camera.key(n * 100);
+            let frame = [&[0x21][..], &[0x55; 39]].concat();
+            let length = frame.len() + 7;
+            let header =
+                [0xff, 0xf1, 0x50, 0x80, (length >> 3) as u8, (length << 5) as u8 | 0x1f, 0xfc];
+            let header = if has_header { &header[..] } else { &[] };
+            let body = [&[0xaf, 1], header, &frame[..]].concat();
+            camera.ingest.audio(n * 100, &body, &mut camera.sink);
+        }
+        camera.ingest.end(&mut camera.sink);
+        camera.sink.segments.into_iter().map(|segment| segment.bytes).collect::<Vec<_>>()
+    };
+    assert!(record(true) == record(false));
+}
+
+#[test]
+fn streams_of_which_nothing_can_be_read_are_named() {
+    let cases: [(bool, &[u8], &str); 3] = [
+        (false, &unit(0x65, 300), "neither a sequence header nor parameter sets"),
+        (true, &[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65, 0, 0, 0, 0], "with their lengths before them"),
+        (false, &[0x1d, 1, 0, 0, 0, 1, 2, 3], "no known codec"),
+    ];
+    for (has_header, body, words) in cases {
+        let mut camera = Camera::new();
+        if has_header {
+            camera.avc_header(1);
+        }
+        (0..100).for_each(|n| camera.video(n * 40, body).unwrap());
+        let told = notices(&mut camera);
+        assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
+    }
+}
+
 #[test]
 fn another_audio_rate_begins_a_segment_with_a_discontinuity() {
     let mut camera = Camera::started();
@@ -371,10 +495,6 @@ fn broken_units() -> Vec<Vec<u8>> {
         with_tail(&[0, 0, 0, 0]),
         with_tail(&[0, 0, 0, 9, 1]),
         with_tail(&[0, 0]),
-        vec![0x27, 1, 0, 0, 0],
-        vec![0x27, 1, 0, 0, 0, 0, 0, 0, 2, 9, 0xf0],
-        // Parameter sets and SEI alone are no picture.
-        vec![0x17, 1, 0, 0, 0, 0, 0, 0, 2, 0x67, 1, 0, 0, 0, 2, 0x68, 1, 0, 0, 0, 2, 6, 1],
         [&[0x27, 1, 0, 0, 0][..], &4_000_u32.to_be_bytes(), &[6; 4_000]].concat(),
     ]
 }
@@ -629,6 +749,25 @@ fn one_key_frame_and_no_other_is_cut_after_a_minute_without_a_discontinuity() {
         segments.iter().all(|s| s.end.duration.as_millis() == 60_000 && !s.start.is_discontinuity)
     );
     assert!(segments[0].end.is_independent && !segments[1].end.is_independent);
+}
+
+#[test]
+fn sound_that_is_past_the_minute_first_does_not_end_the_recording() {
+    let mut camera = Camera::started();
+    let mut audio_frame = 0;
+    for n in 0..300 * 30_000 / 1_001 {
+        let ms = n * 1_001 / 30;
+        while audio_frame * 10_240 / 441 < ms + 60 {
+            camera.audio(audio_frame * 10_240 / 441);
+            audio_frame += 1;
+        }
+        if n == 0 { camera.key(ms) } else { camera.inter(ms) }
+    }
+    assert_eq!(camera.counts().video_dropped, 0);
+    camera.ingest.end(&mut camera.sink);
+    let lengths = camera.sink.segments.iter().map(|s| s.end.duration.as_millis());
+    assert!(lengths.clone().take(4).all(|ms| (60_000..60_100).contains(&ms)), "{lengths:?}");
+    assert!(camera.sink.segments.iter().all(|segment| !segment.start.is_discontinuity));
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl Ingest {
     /// What the session has seen and done.
     pub fn stat(&self) -> Stat {
         let measured = self.segmenter.measured();
-        let video = self.video.config.as_ref().map(|config| {
+        let video = self.video.sets().map(|config| {
             let said = config.sps.map_or_else(VideoStat::default, |sps| VideoStat {
                 width: sps.width,
                 height: sps.height,

@@ -11,6 +11,9 @@ use crate::{
     units::{TICKS_PER_SEC, Ticks90k},
 };
 
+/// Video that comes is cut by its own next picture, which then needs no key frame; after this long none comes.
+const VIDEO_GONE: Ticks90k = Ticks90k::from_millis(crate::limits::TIMESTAMP_STEP_MS_MAX);
+
 /// What becomes of an access unit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
@@ -56,6 +59,8 @@ pub struct Segmenter {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     start: Ticks90k,
+    /// Its last access unit.
+    last: Ticks90k,
     is_independent: bool,
     frames: u32,
     gop: Option<Gop>,
@@ -122,6 +127,7 @@ impl Segmenter {
         self.before_last = self.open;
         if let Some(open) = &mut self.open {
             open.frames += 1;
+            open.last = dts;
         }
         step
     }
@@ -157,7 +163,8 @@ impl Segmenter {
 
     /// Whether the open segment is too old at `at` to wait for video any longer.
     pub fn is_overdue(&self, at: Ticks90k) -> bool {
-        self.open.is_some_and(|open| at - open.start >= self.forced_cut)
+        self.open
+            .is_some_and(|open| at - open.start >= self.forced_cut && at - open.last >= VIDEO_GONE)
     }
 
     /// Whether the last access unit is its segment's first.
@@ -181,7 +188,8 @@ impl Segmenter {
         if is_key {
             self.change = None;
         }
-        self.open = Some(Open { start: dts, is_independent: is_key, frames: 0, gop: None });
+        self.open =
+            Some(Open { start: dts, last: dts, is_independent: is_key, frames: 0, gop: None });
         SegmentStart { dts, is_discontinuity, is_parted: false }
     }
 }

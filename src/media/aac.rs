@@ -153,6 +153,19 @@ pub fn adts_frame_bytes(bytes: &[u8]) -> Option<usize> {
     Some(usize::from(high & 3) << 11 | usize::from(middle) << 3 | usize::from(low >> 5))
 }
 
+/// The access unit in a frame that an encoder has left in ADTS (no access unit starts like that: an END and a bit of 1).
+pub fn without_adts_header(frame: &[u8]) -> &[u8] {
+    match frame {
+        [0xff, second, ..]
+            if second & 0xf6 == 0xf0 && adts_frame_bytes(frame) == Some(frame.len()) =>
+        {
+            let has_crc = second & 1 == 0;
+            frame.get(if has_crc { 9 } else { ADTS_HEADER_BYTES }..).unwrap_or_default()
+        }
+        _ => frame,
+    }
+}
+
 fn object_type(bits: &mut BitReader<'_>) -> Option<u8> {
     let object_type = match u8::try_from(bits.bits(5)?).ok()? {
         object::ESCAPE => 32 + u8::try_from(bits.bits(6)?).ok()?,

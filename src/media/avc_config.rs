@@ -1,8 +1,12 @@
 //! AVCDecoderConfigurationRecord → parameter sets in Annex B form and what their first SPS says.
 //!
-//! Source: ISO/IEC 14496-15 §5.3.3.1. What the record repeats of the SPS, and what stands after the PPSs, is not read.
+//! Source: ISO/IEC 14496-15 §5.3.3.1. What the record repeats of the SPS, and what stands after the PPSs, is not read. Cameras send
+//! the sets among the pictures as well, or there alone.
 
-use super::{h264::START_CODE, sps::Sps};
+use super::{
+    h264::{START_CODE, nal},
+    sps::Sps,
+};
 use crate::limits::AVC_CONFIG_BYTES_MAX;
 
 /// How to read and decode the access units of one track. Two that are equal need no discontinuity between them.
@@ -71,6 +75,26 @@ impl AvcConfig {
             config.take_set(&mut rest).ok_or(truncated)?;
         }
         if has_sps && pps_count > 0 { Ok(config) } else { Err(Error::NoParameterSets) }
+    }
+
+    /// Gathers the parameter sets among length-prefixed NAL units, of which the last may be cut off. `None`: there is no SPS that can
+    /// be read, or no PPS.
+    pub fn in_band(length_bytes: u8, mut units: &[u8]) -> Option<Self> {
+        let mut config = Self { length_bytes, parameter_sets: Vec::new(), sps: None };
+        let mut has_pps = false;
+        while let Some((length, after)) = units.split_at_checked(length_bytes.into()) {
+            let length = length.iter().fold(0, |value, byte| value << 8 | usize::from(*byte));
+            let Some((unit, after)) = after.split_at_checked(length) else { break };
+            units = after;
+            match unit.first()? & 0x1f {
+                nal::SPS => config.sps = config.sps.or_else(|| Sps::parse(unit)),
+                nal::PPS => has_pps = true,
+                _ => continue,
+            }
+            config.parameter_sets.extend_from_slice(&START_CODE);
+            config.parameter_sets.extend_from_slice(unit);
+        }
+        (config.sps.is_some() && has_pps).then_some(config)
     }
 
     /// Moves one length-prefixed parameter set from the record to `parameter_sets`, and returns it.

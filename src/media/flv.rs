@@ -3,6 +3,8 @@
 //! Of video only the header is read, so that a body may come in fragments; audio bodies are whole. Sources: Adobe FLV
 //! 10.1 §E.4.2 and §E.4.3; Enhanced RTMP v1 for H.264 under a FourCC.
 
+use super::aac::without_adts_header;
+
 /// Longest header that [`Video::parse`] needs to see, in bytes: flags, FourCC and a composition offset.
 pub const VIDEO_HEADER_BYTES_MAX: usize = 8;
 
@@ -109,7 +111,9 @@ impl<'a> Audio<'a> {
         match body {
             // Rate, size and channels in the first byte are constants for AAC: the configuration tells the truth.
             [flags, 0, config @ ..] if flags >> 4 == 10 => Self::Config(config),
-            [flags, 1, frame @ ..] if flags >> 4 == 10 && !frame.is_empty() => Self::Frame(frame),
+            [flags, 1, frame @ ..] if flags >> 4 == 10 && !frame.is_empty() => {
+                Self::Frame(without_adts_header(frame))
+            }
             [flags, _, ..] => Self::Unsupported(match flags >> 4 {
                 0 | 3 => "PCM",
                 1 => "ADPCM",

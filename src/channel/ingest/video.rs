@@ -24,6 +24,12 @@ const HEAD_BYTES_MAX: usize = VIDEO_HEADER_BYTES_MAX + AVC_CONFIG_BYTES_MAX;
 const _: () =
     assert!(ACCESS_UNIT_PREFIX_BYTES_MAX <= AVC_CONFIG_BYTES_MAX, "one buffer serves both");
 
+/// Pictures or messages that are lost from the start on before the log says why: some encoders send a few too early.
+const LOST_BEFORE_TOLD: u64 = 50;
+
+/// Bytes in a NAL unit's length prefix, where nothing says it.
+const LENGTH_BYTES_USUAL: u8 = 4;
+
 const KEY_FRAME_WAIT: Ticks90k = Ticks90k::from_millis(KEY_FRAME_WAIT_MS_MAX);
 const TRACK_WAIT: Ticks90k = Ticks90k::from_millis(TRACK_WAIT_MS_MAX);
 
@@ -42,8 +48,10 @@ pub struct VideoFragment<'a> {
 
 #[derive(Debug, Default)]
 pub(super) struct VideoTrack {
-    /// What the access units are encoded with.
-    pub(super) config: Option<AvcConfig>,
+    /// How the access units are to be read.
+    config: Option<AvcConfig>,
+    /// The parameter sets that came among the pictures last, since the sequence header.
+    in_band: Option<AvcConfig>,
     message: Message,
     /// The access unit that was received last, if the next message may go on with it.
     kept: Option<OpenUnit>,
@@ -123,6 +131,11 @@ impl VideoTrack {
         }
     }
 
+    /// What the access units are encoded with.
+    pub(super) fn sets(&self) -> Option<&AvcConfig> {
+        self.in_band.as_ref().or(self.config.as_ref())
+    }
+
     /// The access unit that a message of this timestamp may go on with.
     fn take_kept(&mut self, timestamp_ms: u32) -> Option<OpenUnit> {
         self.kept.take_if(|kept| kept.timestamp_ms == timestamp_ms)
@@ -173,6 +186,9 @@ impl Ingest {
             }
             Video::Garbage | Video::Unsupported(_) => {
                 self.counts.unusable += 1;
+                if self.video.config.is_none() && self.counts.unusable == LOST_BEFORE_TOLD {
+                    self.notices.add(Notice::UnknownVideo);
+                }
                 self.video.message = Message::Ignored;
             }
             Video::Config { header_bytes } => {
@@ -198,7 +214,7 @@ impl Ingest {
                         .message_bytes
                         .saturating_sub(u32::try_from(header_bytes).unwrap_or(0)),
                 };
-                self.prefix(unit, is_last || !rest.is_empty(), sink);
+                self.prefix(unit, is_last || !rest.is_empty(), is_last && rest.is_empty(), sink);
                 self.body(rest, sink);
             }
         }
@@ -206,13 +222,26 @@ impl Ingest {
     }
 
     /// Looks into an access unit's first bytes, and begins it once they tell what it is. `is_all`: more will not be gathered.
-    fn prefix(&mut self, unit: UnitStart, is_all: bool, sink: &mut impl SegmentSink) {
+    fn prefix(
+        &mut self,
+        unit: UnitStart,
+        is_all: bool,
+        is_last: bool,
+        sink: &mut impl SegmentSink,
+    ) {
         self.video.message = Message::Ignored;
-        let Some(config) = &self.video.config else {
+        if self.video.config.is_none() && !is_all {
+            self.video.message = Message::Head;
+            return;
+        }
+        let Some(length_bytes) = self.length_bytes(unit) else {
             self.counts.video_dropped += 1;
+            if self.counts.video_dropped == LOST_BEFORE_TOLD {
+                self.notices.add(Notice::NoSequenceHeader);
+            }
             return;
         };
-        let walk = NalWalk::new(config.length_bytes, unit.bytes);
+        let walk = NalWalk::new(length_bytes, unit.bytes);
         let mut probe = walk;
         let prefix = self.video.head.get(unit.header_bytes..).unwrap_or_default();
         if probe.feed(prefix, |_| ()).is_err() {
@@ -221,11 +250,19 @@ impl Ingest {
                 Some(kept) => self.take_back(kept, sink),
                 None => self.counts.video_broken += 1,
             }
+            if self.counts.video_frames == 0 && self.counts.video_broken == LOST_BEFORE_TOLD {
+                self.notices.add(Notice::BrokenPictures);
+            }
             return;
         }
         let seen = probe.seen();
         if seen.is_continuation.is_none() && !is_all {
             self.video.message = Message::Head;
+            return;
+        }
+        if is_last && probe.finish() == Err(Broken::NoPicture) {
+            // Parameter sets, supplemental information or a delimiter in a tag of their own: no access unit.
+            self.note_sets(unit);
             return;
         }
         let open = match seen.is_continuation {
@@ -245,6 +282,28 @@ impl Ingest {
                 self.break_off(sink);
             }
         }
+    }
+
+    /// How long the length prefixes are. A camera that sends its parameter sets among the pictures alone has the usual ones.
+    fn length_bytes(&mut self, unit: UnitStart) -> Option<u8> {
+        if self.video.config.is_none() {
+            let units = self.video.head.get(unit.header_bytes..).unwrap_or_default();
+            self.video.config = AvcConfig::in_band(LENGTH_BYTES_USUAL, units);
+            self.segmenter.change(Change::Video);
+        }
+        self.video.config.as_ref().map(|config| config.length_bytes)
+    }
+
+    /// Notes the parameter sets among an access unit's first bytes. Where they say something else of the picture than the last ones, what
+    /// comes is another stream; a repetition is none.
+    fn note_sets(&mut self, unit: UnitStart) {
+        let Some(before) = self.video.sets() else { return };
+        let units = self.video.head.get(unit.header_bytes..).unwrap_or_default();
+        let Some(sets) = AvcConfig::in_band(before.length_bytes, units) else { return };
+        if sets.sps != before.sps {
+            self.segmenter.change(Change::Video);
+        }
+        self.video.in_band = Some(sets);
     }
 
     /// Goes on with the access unit that is kept; `None`: this is no part of it, and the beginning of none.
@@ -278,6 +337,9 @@ impl Ingest {
             self.segmenter.clock_jumped();
         }
         let is_key = seen.picture.map_or(unit.is_key, |picture| picture == Picture::Idr);
+        if is_key && seen.has_sps && seen.has_pps {
+            self.note_sets(unit);
+        }
         let room = self.room_for(unit);
         if self.audio.pes.is_due(times.dts) {
             self.flush_audio(Ticks90k(i64::MAX), sink);
@@ -332,9 +394,9 @@ impl Ingest {
         self.muxer.begin_access_unit(times.dts, times.pts, is_key, sink);
         if is_key
             && !(seen.has_sps && seen.has_pps)
-            && let Some(config) = &self.video.config
+            && let Some(sets) = self.video.sets()
         {
-            self.muxer.payload(&config.parameter_sets, sink);
+            self.muxer.payload(&sets.parameter_sets, sink);
         }
         Some(OpenUnit { timestamp_ms: unit.timestamp_ms, dts: times.dts, room })
     }
@@ -359,8 +421,8 @@ impl Ingest {
 
     /// The most bytes that an access unit can take, whatever its NAL units are like.
     fn room_for(&self, unit: UnitStart) -> u64 {
-        let es_bytes = self.video.config.as_ref().map_or(0, |config| {
-            annex_b_bytes_max(config.length_bytes, unit.bytes) + config.parameter_sets.len() as u64
+        let es_bytes = self.video.sets().map_or(0, |sets| {
+            annex_b_bytes_max(sets.length_bytes, unit.bytes) + sets.parameter_sets.len() as u64
         });
         ts::bytes_max(es_bytes)
     }
@@ -427,6 +489,7 @@ impl Ingest {
             Ok(config) if self.video.config.as_ref() == Some(&config) => {}
             Ok(config) => {
                 self.video.config = Some(config);
+                self.video.in_band = None;
                 self.segmenter.change(Change::Video);
             }
             Err(error) => self.refuse_video(error),
