@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -10,16 +9,16 @@ use smol_str::SmolStr;
 use toml::de::DeTable;
 
 use super::{
-    AccessKey, Acl, Config, ConsoleAccess, Durability, Limits, Listen, Problem, Store, Warning,
+    AccessKey, Acl, Config, ConsoleAccess, Durability, Limits, Problem, Store, Warning,
     bucket::Buckets,
-    names,
+    listen, names,
     problem::{At, Notes, Seen, quoted},
     size::Size,
     table::Table,
 };
 use crate::limits::{
     ACCESS_KEY_BYTES_MAX, ACCESS_KEYS_MAX, BUCKETS_MAX, CHANNELS_MAX, FLASH_BLOCK_BYTES,
-    LISTEN_ADDRESSES_MAX, PUBLISHERS_MAX, VIEWERS_MAX,
+    PUBLISHERS_MAX, VIEWERS_MAX,
 };
 
 /// Reads what a `secret_file` names.
@@ -65,7 +64,7 @@ fn config(mut root: Table<'_>, file: &str, secrets: ReadSecret<'_>) -> Config {
         file: file.into(),
         endpoint: root.text("endpoint", names::host_name),
         region: root.text("region", names::region).unwrap_or("cn-hangzhou".into()),
-        listen: listen(root.table("listen")),
+        listen: listen::read(root.table("listen")),
         limits: limits(limits_table),
         console: console(root.table("console")),
         access_keys: access_keys(root.tables("access_key", ACCESS_KEYS_MAX), secrets),
@@ -80,27 +79,6 @@ fn config(mut root: Table<'_>, file: &str, secrets: ReadSecret<'_>) -> Config {
     check_sums(&config, notes, &memory_at, &publishers_at, &root.at("bucket"));
     root.finish();
     config
-}
-
-fn listen(mut table: Table<'_>) -> Listen {
-    let mut seen = Seen::new(table.notes, "listened on");
-    let mut addresses = |key: &'static str, default: &str| {
-        let given = table.texts(key, LISTEN_ADDRESSES_MAX, address);
-        for (at, address) in &given {
-            seen.add(&address.to_string(), at);
-        }
-        if !table.has(key) {
-            return default.parse().into_iter().collect();
-        }
-        given.into_iter().map(|(_, address)| address).collect::<Vec<_>>()
-    };
-    let listen =
-        Listen { http: addresses("http", "[::]:8080"), rtmp: addresses("rtmp", "[::]:1935") };
-    if table.is_empty("http") {
-        table.notes.problem(&table.at("http"), "names no address; nobody could watch");
-    }
-    table.finish();
-    listen
 }
 
 fn store(mut table: Table<'_>) -> Store {
@@ -243,11 +221,4 @@ fn absolute_path(text: &str) -> Result<PathBuf, String> {
     } else {
         Err(format!("{} is not allowed: a folder that begins with \"/\"", quoted(text)))
     }
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let address = text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
-    address.ok_or_else(|| {
-        format!("{} is not an address and a port: write \"[::]:8080\" for all addresses, \"192.168.1.5:8080\" for one", quoted(text))
-    })
 }

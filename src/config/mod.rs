@@ -8,6 +8,7 @@ mod bucket;
 pub mod catalogue;
 pub mod diff;
 mod document;
+mod listen;
 pub mod names;
 pub mod problem;
 pub mod rings;
