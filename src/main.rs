@@ -1,10 +1,10 @@
 //! The command line. Everything it runs is in the library.
 
-use std::{env, io::Write, process::ExitCode};
+use std::{env, io::Write as _, process::ExitCode};
 
 use sluicegate::shell::{
     args::{self, Command},
-    commands,
+    commands, output,
 };
 
 fn main() -> ExitCode {
@@ -30,12 +30,8 @@ fn main() -> ExitCode {
         Command::Version => Ok(format!("sluicegate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Help => Ok(String::from(args::HELP)),
     };
-    match result {
-        Ok(text) => {
-            // A reader that has gone, as `| head` does, wants no more and no complaint.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
+    match result.and_then(|text| output::print(&text).map_err(|error| (error, 1))) {
+        Ok(_) => ExitCode::SUCCESS,
         Err((error, code)) => fail(&error, code),
     }
 }

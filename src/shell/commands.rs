@@ -1,6 +1,6 @@
 //! What each command does. Text for standard output, or an error with its exit code.
 
-use std::{fmt::Write as _, io::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path};
 
 use tracing_subscriber::filter::LevelFilter;
 
@@ -16,7 +16,7 @@ use crate::{
     shell::{
         args::{Purpose, Sign},
         files::{self, Whole},
-        serve, status,
+        output, serve, status,
     },
     units::{IsoMillis, UnixSecs},
 };
@@ -215,7 +215,7 @@ pub fn store(is_verify: bool, file: &Path) -> Outcome {
         return Ok(text);
     }
     // What could be read is the answer; what could not is the error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    faults.extend(output::print(&text).err());
     Err((faults.join("\n"), 1))
 }
 

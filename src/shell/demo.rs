@@ -1,14 +1,8 @@
 //! `sluicegate demo`: the whole product around a built-in clip. It publishes as any camera would, over TCP, with a signed URL.
 
 use std::{
-    collections::hash_map::RandomState,
-    env, fs,
-    hash::BuildHasher,
-    io::{self, Write},
-    net::SocketAddr,
-    path::PathBuf,
-    process,
-    time::Duration,
+    collections::hash_map::RandomState, env, fs, hash::BuildHasher, io, net::SocketAddr,
+    path::PathBuf, process, time::Duration,
 };
 
 use tokio::{
@@ -24,7 +18,7 @@ use crate::{
         flv::{TagKind, clip_for_ever},
     },
     query::encode,
-    shell::{clock::Clock, files::Whole, serve},
+    shell::{clock::Clock, files::Whole, output, serve},
     units::UnixSecs,
 };
 
@@ -73,8 +67,7 @@ fn announce(config: &Config, http: SocketAddr, rtmp: SocketAddr) -> Result<Strin
          Publish URL that the clip is pushed to (stop the demonstration to push with it yourself):\n  '{publish}'\n\n\
          Ctrl-C ends it and leaves nothing behind.\n"
     );
-    let _ = io::stdout().write_all(text.as_bytes());
-    let _ = io::stdout().flush();
+    output::print(&text)?;
     Ok(publish)
 }
 

@@ -15,6 +15,7 @@ mod listen;
 mod memory;
 mod news;
 mod notify;
+pub mod output;
 mod peer_log;
 mod places;
 mod quota;

@@ -11,7 +11,11 @@ use crate::{
     access::sign::console_query,
     config::Config,
     limits::STATUS_BYTES_MAX,
-    shell::{clock::Clock, files},
+    shell::{
+        clock::Clock,
+        files,
+        output::{self, Reader},
+    },
     units::UnixSecs,
 };
 
@@ -49,13 +53,9 @@ pub(super) fn watch(config: &Config, is_json: bool) -> Result<(), String> {
     loop {
         let text = ask(config, is_json)?;
         let (before, after) = if is_json { ("", "\n") } else { (CLEAR, "") };
-        let mut stdout = io::stdout().lock();
-        let shown = write!(stdout, "{before}{text}{after}").and_then(|()| stdout.flush());
-        if shown.is_err() {
-            // The reader has gone.
+        if output::print(&format!("{before}{text}{after}"))? == Reader::Gone {
             return Ok(());
         }
-        drop(stdout);
         thread::sleep(WATCH_EVERY);
     }
 }

@@ -73,3 +73,33 @@ fn exit_codes_and_messages_tell_what_happened() {
     );
     assert!(TcpStream::connect(("127.0.0.1", daemon.http)).is_ok(), "the first one goes on");
 }
+
+#[test]
+fn a_command_whose_output_is_lost_says_so_and_one_whose_reader_has_gone_does_not() {
+    let daemon = Daemon::start(CAMS);
+    let config = daemon.config();
+    let config = config.to_str().unwrap();
+    let run = |script: &str, arguments: &[&str]| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).args(common::program()).args(arguments);
+        Watched::run(&mut shell)
+    };
+    let commands: [&[&str]; 8] = [
+        &["--version"],
+        &["--help"],
+        &["check", "--config", config],
+        &["sign", "publish", "cams", "door", "--config", config],
+        &["status", "--config", config],
+        &["status", "--watch", "--config", config],
+        &["store", "ls", "--config", config],
+        &["store", "verify", "--config", config],
+    ];
+    for command in commands {
+        let lost = run("exec \"$@\" > /dev/full", command);
+        assert_eq!(lost.status.code(), Some(1), "{command:?}: {lost:?}");
+        assert_eq!(lost.stderr.lines().count(), 1, "{command:?}: {lost:?}");
+        assert!(lost.stderr.contains("No space left"), "{command:?}: {lost:?}");
+        let left = run("{ sleep 0.2; \"$@\"; echo \"rc $?\" >&2; } | true", command);
+        assert_eq!(left.stderr, "rc 0\n", "{command:?}");
+    }
+}
