@@ -226,13 +226,15 @@ fn inspect(path: &Path, is_verify: bool, text: &mut String) -> Result<(), String
     let records = std::mem::take(&mut ring.records);
     let mut damaged = 0;
     for record in &records {
+        let mut why = String::new();
         let verdict = match () {
             () if record.is_gap => "lost",
             () if !is_verify => "",
             () => match ring.verify(record) {
                 Ok(()) => "good",
-                Err(_) => {
+                Err(error) => {
                     damaged += 1;
+                    why = format!(": {error}");
                     "DAMAGED"
                 }
             },
@@ -246,7 +248,7 @@ fn inspect(path: &Path, is_verify: bool, text: &mut String) -> Result<(), String
         let ms = record.duration.as_millis();
         let _ = writeln!(
             text,
-            "  {:>8}  {}  {:013}.ts  {:>10} bytes  {:>4}.{:03} s {verdict}{flags}",
+            "  {:>8}  {}  {:013}.ts  {:>10} bytes  {:>4}.{:03} s {verdict}{flags}{why}",
             record.sequence,
             IsoMillis(record.start),
             record.start.0,
@@ -255,11 +257,36 @@ fn inspect(path: &Path, is_verify: bool, text: &mut String) -> Result<(), String
             ms % 1000,
         );
     }
+    // Neither is a fault of the card's: a power cut may leave them.
+    if ring.dropped > 0 {
+        let _ = writeln!(
+            text,
+            "  {} at the end never reached the flash whole, and the next start of the daemon leaves out what is there",
+            counted(ring.dropped, "segment", "segments")
+        );
+    }
+    if ring.damaged_pages > 0 {
+        let (is, they) = if ring.damaged_pages == 1 { ("is", "it") } else { ("are", "they") };
+        let _ = writeln!(
+            text,
+            "  {} {is} torn or damaged, and what {they} alone listed is not shown: a power cut may leave one such page",
+            counted(ring.damaged_pages, "index page", "index pages")
+        );
+    }
     if damaged > 0 {
-        Err(format!("{damaged} of {} segments are damaged", records.len()))
+        let are = if damaged == 1 { "is" } else { "are" };
+        Err(format!(
+            "{damaged} of {} {are} damaged",
+            counted(records.len() as u64, "segment", "segments")
+        ))
     } else {
         Ok(())
     }
+}
+
+/// A number of things, as one says it.
+fn counted(number: u64, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
 }
 
 #[cfg(test)]

@@ -1,5 +1,12 @@
 //! The commands around `serve`: the demonstration, and what wrong usage says.
 
+use std::path::Path;
+
+use sluicegate::{
+    shell::ring_file::RingFile,
+    store::{Record, inspect::Inspection},
+};
+
 use super::*;
 
 #[test]
@@ -102,4 +109,56 @@ fn a_command_whose_output_is_lost_says_so_and_one_whose_reader_has_gone_does_not
         let left = run("{ sleep 0.2; \"$@\"; echo \"rc $?\" >&2; } | true", command);
         assert_eq!(left.stderr, "rc 0\n", "{command:?}");
     }
+}
+
+/// What a ring lists, where a segment's bytes begin, and where an index page lies that is still blank.
+fn places(ring: &Path) -> (Vec<Record>, impl Fn(&Record) -> u64, u64) {
+    let found = Inspection::new(RingFile::open_read_only(ring).unwrap()).unwrap();
+    let layout = *found.layout();
+    let body = move |record: &Record| layout.extent(record.position, 1).offset;
+    (found.records, body, layout.page_offset(layout.pairs - 1, 0))
+}
+
+fn flip(ring: &Path, at: u64) {
+    let mut bytes = fs::read(ring).unwrap();
+    bytes[at as usize] ^= 1;
+    fs::write(ring, bytes).unwrap();
+}
+
+#[test]
+fn the_store_s_commands_say_all_that_is_not_whole_in_a_ring() {
+    let mut daemon = Daemon::start(CAMS);
+    let _camera = daemon.publish("cams/live/door", 20);
+    wait_for("four segments", SOON, || {
+        let reply = get(daemon.http, "/cams/door/playlist.m3u8");
+        (reply.text().matches("#EXTINF").count() >= 4).then_some(())
+    });
+    daemon.process.kill();
+    let ring = daemon.folder.path().join("store/cams/door.ring");
+    let store = |verb| {
+        let done =
+            Watched::run(sluicegate().args(["store", verb, "--config"]).arg(daemon.config()));
+        (done.status.code(), done.stdout, done.stderr)
+    };
+    let (records, body, blank_page) = places(&ring);
+    assert_eq!(store("verify").0, Some(0));
+
+    flip(&ring, body(records.last().unwrap()));
+    flip(&ring, blank_page);
+    let torn = "  1 index page is torn or damaged";
+    let dropped = "  1 segment at the end never reached the flash whole";
+    for verb in ["ls", "verify"] {
+        // Both are what a power cut may leave.
+        let (code, stdout, stderr) = store(verb);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+        assert!(stdout.contains(torn) && stdout.contains(dropped), "{stdout}");
+    }
+
+    flip(&ring, body(&records[1]));
+    let (code, stdout, stderr) = store("verify");
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stderr.contains(&format!("1 of {} segments", records.len() - 1)), "{stderr}");
+    let damaged = stdout.lines().find(|line| line.contains("DAMAGED")).unwrap();
+    assert!(damaged.contains(&format!("{:013}.ts", records[1].start.0)), "{damaged}");
+    assert!(damaged.contains("its bytes are not the ones that were sealed: CRC"), "{damaged}");
 }
