@@ -97,12 +97,12 @@ pub fn respond(
         Place::Service if own::is_visit(request) => Ok(own::to_console().into()),
         Place::Service => service(request, world).map(Outcome::Answer),
         Place::NoSuchBucket(name) => Err(OssError::no_such_bucket(name)),
-        Place::Undecodable => Err(undecodable(request)),
+        Place::Undecodable(bucket) => {
+            frame.cors = cors_headers(request, bucket);
+            undecodable(request, bucket).map(Into::into)
+        }
         Place::Bucket { bucket, key, style } => {
-            // A preflight's own headers say what the method it asks for may do; these stand on every answer.
-            let method = if request.method == "OPTIONS" { "" } else { request.method };
-            let page = request.headers.first("origin");
-            frame.cors = access::cors_headers(&bucket.cors, page, method);
+            frame.cors = cors_headers(request, bucket);
             match in_bucket(request, body, bucket, &key, style, world) {
                 Ok(InBucket::Body(bytes)) => return Reply::Body(bytes),
                 Ok(InBucket::Later(channel, wait_ms)) => {
@@ -125,13 +125,23 @@ pub fn respond(
     }
 }
 
-/// A name that is not UTF-8 once it is decoded.
-fn undecodable(request: &Request<'_>) -> OssError {
+/// What stands on every answer of a bucket.
+fn cors_headers(request: &Request<'_>, bucket: &Bucket) -> Vec<CorsHeader> {
+    // A preflight's own headers say what the method it asks for may do.
+    let method = if request.method == "OPTIONS" { "" } else { request.method };
+    access::cors_headers(&bucket.cors, request.headers.first("origin"), method)
+}
+
+/// A name that is not UTF-8 once it is decoded. A preflight asks for no name, and a page learns of this one only behind it.
+fn undecodable(request: &Request<'_>, bucket: &Bucket) -> Result<Response, OssError> {
+    if request.method == "OPTIONS" {
+        return preflight(request, bucket);
+    }
     if Query::parse(request.query).is_ok_and(|query| query.has("live")) {
         let message = "The LiveChannel name is not valid UTF-8.";
-        return OssError::new(400, "InvalidChannelName", message).ec("0017-00000259");
+        return Err(OssError::new(400, "InvalidChannelName", message).ec("0017-00000259"));
     }
-    OssError::new(400, "InvalidObjectName", "The object name is not valid UTF-8.")
+    Err(OssError::new(400, "InvalidObjectName", "The object name is not valid UTF-8."))
 }
 
 /// A call for all buckets: there is ListBuckets.

@@ -26,8 +26,8 @@ pub enum Place<'a> {
     },
     /// A bucket that the configuration does not have.
     NoSuchBucket(&'a str),
-    /// A path that is not UTF-8 once decoded.
-    Undecodable,
+    /// A key in this bucket that is not UTF-8 once decoded.
+    Undecodable(&'a Bucket),
 }
 
 /// How a request named its bucket: answers name it the same way.
@@ -103,7 +103,7 @@ fn label_below_endpoint<'h>(config: &Config, host: &'h str) -> Option<&'h str> {
 fn in_bucket<'a>(bucket: &'a Bucket, raw_key: &str, style: Style) -> Place<'a> {
     match decode_path(raw_key) {
         Some(key) => Place::Bucket { bucket, key: key.into_owned(), style },
-        None => Place::Undecodable,
+        None => Place::Undecodable(bucket),
     }
 }
 
@@ -146,7 +146,8 @@ mod tests {
         assert_eq!(locate(&config, "none.gw.lan", "/door/x"), Place::NoSuchBucket("none"));
         assert_eq!(locate(&config, "box.lan", "/"), Place::Service);
         assert!(matches!(locate(&config, "none.gw.lan", "/cams/x"), Place::Bucket { .. }));
-        assert_eq!(locate(&config, "gw.lan", "/cams/%FF"), Place::Undecodable);
+        let cams = &config.buckets[0];
+        assert_eq!(locate(&config, "gw.lan", "/cams/%FF"), Place::Undecodable(cams));
         assert!(
             matches!(locate(&config, "x", "/cams"), Place::Bucket { key, .. } if key.is_empty())
         );

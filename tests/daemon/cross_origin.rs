@@ -54,6 +54,46 @@ fn sign(daemon: &Daemon, what: &[&str]) -> String {
     Watched::run(&mut command).stdout.trim().to_owned()
 }
 
+/// A name that is not UTF-8 is refused by the bucket that it was asked of, in either address style.
+#[test]
+fn an_undecodable_name_is_answered_as_its_bucket_answers_everything() {
+    let buckets = r#"
+[[bucket]]
+name = "vault"
+hosts = ["vault.test"]
+dynamic_channels = { max = 1, ring = "16MiB" }
+  [bucket.cors]
+  response_vary = true
+    [[bucket.cors.rule]]
+    allowed_origins = ["http://player.test"]
+    allowed_methods = ["GET"]
+"#;
+    let daemon = Daemon::start(buckets);
+    let mut connection = Connection::open(daemon.http);
+    let (friend, stranger) = ("http://player.test", "http://stranger.test");
+    let ask = ("Access-Control-Request-Method", "GET");
+    let table = [
+        ("GET", friend, 400, friend),
+        ("GET", stranger, 400, ""),
+        ("OPTIONS", friend, 200, friend),
+        ("OPTIONS", stranger, 403, ""),
+    ];
+    for (method, origin, status, allow_origin) in table {
+        for (host, target) in [("127.0.0.1", "/vault/%ff"), ("vault.test", "/%ff")] {
+            let headers = [("Host", host), ("Origin", origin), ask];
+            let reply = connection.request(method, target, &headers);
+            assert_eq!(
+                (reply.status, reply.header("access-control-allow-origin"), reply.header("vary")),
+                (status, allow_origin, "Origin"),
+                "{method} {host}{target} from {origin}"
+            );
+        }
+    }
+    // No bucket, no rules.
+    let reply = connection.request("GET", "/cellar/%ff", &[("Origin", friend)]);
+    assert_eq!((reply.status, reply.header("vary")), (404, ""));
+}
+
 #[test]
 fn a_page_elsewhere_plays_a_private_bucket_and_reads_why_it_may_not() {
     let [http, rtmp] = free_ports();
