@@ -369,7 +369,7 @@ pub const PUBLISHER_LOG_LINES_MAX: u64 = 120;
 /// No moment before 2026-01-01 is believed: a box without a battery-backed clock starts in 1970 or at its last shutdown.
 pub const PLAUSIBLE_UNIX_SECS_MIN: u64 = 1_767_225_600;
 
-/// How far a header-signed request's clock may be off, in seconds (OSS: 15 minutes).
+/// How far a header-signed request's clock may be off, and a signed URL's date ahead, in seconds (OSS: 15 minutes).
 pub const SIGNATURE_SKEW_SECS_MAX: u64 = 900;
 
 /// Longest life of a V4-signed URL, in seconds (OSS: seven days). One that asks for more is refused.

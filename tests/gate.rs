@@ -459,6 +459,33 @@ fn without_a_clock_nothing_signed_passes_and_what_is_public_does() {
     assert_eq!(refusal.reason(), Reason::Clock);
 }
 
+/// A URL that could be dated ahead at will would live longer than the seven days that version 4 allows.
+#[test]
+fn a_version_4_url_lives_from_a_quarter_of_an_hour_before_its_date_to_its_end() {
+    let bucket = bucket("cam-bucket", Acl::Private);
+    let keys = access_keys();
+    let policy = policy(&keys, Some(&bucket));
+    let (date, end) = (NOW, NOW + 3600);
+    let table = [
+        (date - 400 * 86_400, Some("RequestTimeTooSkewed")),
+        (date - 901, Some("RequestTimeTooSkewed")),
+        (date - 900, None),
+        (date, None),
+        (end, None),
+        (end + 1, Some("AccessDenied")),
+    ];
+    for id in ["v4u-plain", "v4u-process", "v4u-v2sdk-sts"] {
+        let case = Case::new(vector("v4_url", id));
+        for (now, code) in table {
+            let time = GateTime { now: UnixSecs(now), plausible_min: UnixSecs(0) };
+            let outcome =
+                case.sent.ask(Action::ReadObject, |ask| access::admit(ask, &policy, time));
+            let refused = outcome.err().map(|refusal| refusal.code());
+            assert_eq!(refused, code, "{id} at {now}");
+        }
+    }
+}
+
 #[test]
 fn one_signature_opens_the_console_and_no_bucket() {
     let key = access_key();

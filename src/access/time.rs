@@ -38,6 +38,11 @@ impl GateTime {
         if self.now <= expires { Ok(()) } else { Err(Refusal::expired(expires, self.now)) }
     }
 
+    /// A URL's life begins at its date; one that is dated ahead would outlive the longest that it may say.
+    pub(super) fn check_not_ahead(self, dated: UnixSecs) -> Result<(), Refusal> {
+        if dated <= self.now { Ok(()) } else { self.check_skew(dated) }
+    }
+
     pub(super) fn check_skew(self, sent: UnixSecs) -> Result<(), Refusal> {
         let is_near = self.now.0.abs_diff(sent.0) <= SIGNATURE_SKEW_SECS_MAX;
         if is_near { Ok(()) } else { Err(Refusal::skewed(sent, self.now)) }
@@ -70,6 +75,7 @@ mod tests {
         for (sent, is_near) in [(-901, false), (-900, true), (0, true), (900, true), (901, false)] {
             let sent = UnixSecs(now.now.0.saturating_add_signed(sent));
             assert_eq!(now.check_skew(sent).is_ok(), is_near, "{sent:?}");
+            assert_eq!(now.check_not_ahead(sent).is_ok(), is_near || sent < now.now, "{sent:?}");
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn verify_header(
     Ok(())
 }
 
-/// Checks a signed URL. Its end comes before the signature: that costs no HMAC.
+/// Checks a signed URL. Its date and its end come before the signature: they cost no HMAC.
 pub(super) fn verify_url(
     ask: &Ask<'_>,
     policy: &Policy<'_>,
@@ -96,6 +96,7 @@ pub(super) fn verify_url(
     let signed_at = parse_date(date).ok_or_else(|| Refusal::incomplete("x-oss-date"))?;
     let expires_secs =
         parse_expires_secs(expires).ok_or_else(|| Refusal::incomplete("x-oss-expires"))?;
+    now.check_not_ahead(signed_at)?;
     now.check_expires(UnixSecs(signed_at.0 + expires_secs))?;
     let access_key_id = check_credential(credential, date, policy.region)?;
     let additional = ask.query.first("x-oss-additional-headers").unwrap_or("");
