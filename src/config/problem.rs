@@ -51,11 +51,22 @@ pub(super) struct At {
 
 /// A value of the file as messages show it: in quotes, in one line, and cut where it is long.
 pub(super) fn quoted(value: &str) -> String {
-    const CHARS_MAX: usize = 80;
-    match value.char_indices().nth(CHARS_MAX) {
+    match cut(value) {
         None => format!("{value:?}"),
-        Some((end, _)) => format!("{:?}…", value.get(..end).unwrap_or_default()),
+        Some(start) => format!("{start:?}…"),
     }
+}
+
+/// The same of a value that stands without quotes.
+pub(super) fn shortened(value: &str) -> String {
+    cut(value).map_or_else(|| value.to_owned(), |start| format!("{start}…"))
+}
+
+/// The beginning of a long value.
+fn cut(value: &str) -> Option<&str> {
+    const CHARS_MAX: usize = 80;
+    let (end, _) = value.char_indices().nth(CHARS_MAX)?;
+    value.get(..end)
 }
 
 /// The file's text, and what has been noted about it.

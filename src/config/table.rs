@@ -2,7 +2,7 @@
 //!
 //! A value that is missing or bad comes out as `None`, so that reading goes on to the next problem.
 
-use std::ops::RangeInclusive;
+use std::{fmt::Display, ops::RangeInclusive};
 
 use toml::{
     Spanned,
@@ -10,7 +10,7 @@ use toml::{
 };
 
 use super::{
-    problem::{At, Notes, quoted},
+    problem::{At, Notes, quoted, shortened},
     size::{Size, parse_size},
 };
 
@@ -108,13 +108,14 @@ impl<'t> Table<'t> {
         allowed: RangeInclusive<u32>,
     ) -> Option<u32> {
         let value = self.take(key)?;
-        let Some(number) = integer(value) else {
+        let Some(whole) = Whole::of(value) else {
             return self.wrong_type(key, value, "a whole number");
         };
-        let in_range = u32::try_from(number).ok().filter(|number| allowed.contains(number));
+        let number = whole.number.and_then(|number| u32::try_from(number).ok());
+        let in_range = number.filter(|number| allowed.contains(number));
         if in_range.is_none() {
-            let message =
-                format!("{number} is not within {} to {}", allowed.start(), allowed.end());
+            let (low, high) = (allowed.start(), allowed.end());
+            let message = format!("{} is not within {low} to {high}", whole.shown);
             self.notes.problem(&self.at(key), message);
         }
         in_range
@@ -128,16 +129,24 @@ impl<'t> Table<'t> {
     ) -> Option<u32> {
         let value = self.take(key)?;
         let secs = match value {
-            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
-            _ => integer(value).and_then(|secs| u32::try_from(secs).ok()).map(f64::from),
+            DeValue::Float(float) => {
+                float.as_str().parse::<f64>().ok().map(|secs| (secs, secs.to_string()))
+            }
+            // What is below zero, or more than the type holds, is beyond every range.
+            _ => Whole::of(value).map(|whole| {
+                let secs = whole.number.and_then(|secs| u32::try_from(secs).ok());
+                (secs.map_or(f64::INFINITY, f64::from), whole.shown)
+            }),
         };
-        let Some(secs) = secs else { return self.wrong_type(key, value, "seconds such as 0.33") };
+        let Some((secs, shown)) = secs else {
+            return self.wrong_type(key, value, "seconds such as 0.33");
+        };
         let ms = secs * 1000.0;
         let is_in_range = (f64::from(*allowed.start())..=f64::from(*allowed.end())).contains(&ms);
         if !is_in_range {
             let bound = |ms: &u32| f64::from(*ms) / 1000.0;
             let (low, high) = (bound(allowed.start()), bound(allowed.end()));
-            let message = format!("{secs} s is not within {low} to {high}");
+            let message = format!("{shown} s is not within {low} to {high}");
             self.notes.problem(&self.at(key), message);
             return None;
         }
@@ -154,28 +163,24 @@ impl<'t> Table<'t> {
     pub(super) fn size(&mut self, key: &'static str, allowed: RangeInclusive<u64>) -> Option<u64> {
         let value = self.take(key)?;
         let at = self.at(key);
-        let size = match (value, integer(value)) {
-            (DeValue::String(text), _) => {
-                parse_size(text).map_err(|message| self.notes.problem(&at, message)).ok()
+        let outside = |shown: &dyn Display| {
+            let (low, high) = (Size(*allowed.start()), Size(*allowed.end()));
+            format!("{shown} is not within {low} to {high}")
+        };
+        let size = match (value, Whole::of(value)) {
+            (DeValue::String(text), _) => parse_size(text),
+            (_, Some(Whole { shown, .. })) if shown.starts_with('-') => {
+                Err(format!("{shown} is not a size: it is below zero"))
             }
-            (_, Some(number)) => u64::try_from(number)
-                .map_err(|_| {
-                    self.notes.problem(&at, format!("{number} is not a size: it is below zero"))
-                })
-                .ok(),
-            _ => self.wrong_type(key, value, "a size such as \"256MiB\""),
-        }?;
-        if !allowed.contains(&size) {
-            let message = format!(
-                "{} is not within {} to {}",
-                Size(size),
-                Size(*allowed.start()),
-                Size(*allowed.end())
-            );
-            self.notes.problem(&at, message);
-            return None;
-        }
-        Some(size)
+            (_, Some(Whole { number, shown })) => {
+                number.and_then(|number| u64::try_from(number).ok()).ok_or_else(|| outside(&shown))
+            }
+            _ => Err(wrong_type(value, "a size such as \"256MiB\"")),
+        };
+        let in_range = size.and_then(|size| {
+            if allowed.contains(&size) { Ok(size) } else { Err(outside(&Size(size))) }
+        });
+        in_range.map_err(|message| self.notes.problem(&at, message)).ok()
     }
 
     /// A table that may be missing: then everything in it is.
@@ -279,9 +284,21 @@ fn wrong_type(value: &DeValue<'_>, expected: &str) -> String {
     format!("is of type {}; it must be {expected}", value.type_str())
 }
 
-fn integer(value: &DeValue<'_>) -> Option<i64> {
-    let integer = value.as_integer()?;
-    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+/// A whole number of the file.
+struct Whole {
+    /// `None`: it has more digits than any that is allowed.
+    number: Option<i64>,
+    /// As messages show it.
+    shown: String,
+}
+
+impl Whole {
+    fn of(value: &DeValue<'_>) -> Option<Self> {
+        let integer = value.as_integer()?;
+        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let shown = number.map_or_else(|| shortened(&integer.to_string()), |n| n.to_string());
+        Some(Self { number, shown })
+    }
 }
 
 /// `parent.key`, with the key quoted where TOML would want it quoted.
