@@ -5,7 +5,10 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    string::FromUtf8Error,
 };
+
+use thiserror::Error;
 
 use crate::{
     check::check_flash,
@@ -15,11 +18,15 @@ use crate::{
 
 /// Reads and checks the configuration. An error is a text of one problem a line.
 pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
-    let text = read(path, CONFIG_BYTES_MAX).map_err(|error| {
+    let bytes = read_bytes(path, CONFIG_BYTES_MAX).map_err(|error| {
         format!(
             "cannot read the configuration {}: {error}; name another with --config FILE",
             path.display()
         )
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let NotUtf8 { line, column } = NotUtf8::of(&error);
+        format!("{}:{line}:{column}: is not UTF-8: save the file as UTF-8", path.display())
     })?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let secrets = |name: &Path| secret(name, folder);
@@ -80,15 +87,37 @@ fn secret(name: &Path, folder: &Path) -> io::Result<String> {
 }
 
 fn read(path: &Path, bytes_max: usize) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(bytes_max as u64 + 1).read_to_string(&mut text)?;
-    if text.len() > bytes_max {
+    String::from_utf8(read_bytes(path, bytes_max)?)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, NotUtf8::of(&error)))
+}
+
+fn read_bytes(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
             format!("it has more than {bytes_max} bytes"),
         ));
     }
-    Ok(text)
+    Ok(bytes)
+}
+
+/// Where a file stops being UTF-8, line and column from 1. What stands there may be a secret's.
+#[derive(Debug, Error)]
+#[error("it is not UTF-8 at line {line}, column {column}")]
+struct NotUtf8 {
+    line: usize,
+    column: usize,
+}
+
+impl NotUtf8 {
+    fn of(error: &FromUtf8Error) -> Self {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let lines = String::from_utf8_lossy(good);
+        let last = lines.rsplit('\n').next().unwrap_or_default();
+        Self { line: lines.matches('\n').count() + 1, column: last.chars().count() + 1 }
+    }
 }
 
 /// The key that signs for the box itself: the named one, or the first.

@@ -46,7 +46,10 @@ fn exit_codes_and_messages_tell_what_happened() {
     let bad = folder.path().join("bad.toml");
     fs::write(&bad, "[listen]\nhtttp = []\n").unwrap();
     let bad = bad.to_str().unwrap();
-    let table: [(&[&str], i32, &str, &str); 7] = [
+    let latin = folder.path().join("latin.toml");
+    fs::write(&latin, b"# \xc3\xbc\nregion = \"M\xfcnchen\"\n").unwrap();
+    let latin = latin.to_str().unwrap();
+    let table: [(&[&str], i32, &str, &str); 8] = [
         (&["--version"], 0, env!("CARGO_PKG_VERSION"), ""),
         (&["--help"], 0, "sluicegate serve", ""),
         (&[], 2, "", "--help"),
@@ -54,6 +57,12 @@ fn exit_codes_and_messages_tell_what_happened() {
         (&["serve", "--config", "/does/not/exist.toml"], 2, "", "/does/not/exist.toml"),
         (&["serve", "--config", bad], 2, "", "htttp"),
         (&["check", "--config", bad], 2, "", "htttp"),
+        (
+            &["check", "--config", latin],
+            2,
+            "",
+            "latin.toml:2:12: is not UTF-8: save the file as UTF-8\n",
+        ),
     ];
     for (arguments, code, stdout, stderr) in table {
         let done = Watched::run(sluicegate().args(arguments));
