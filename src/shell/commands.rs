@@ -16,7 +16,7 @@ use crate::{
     shell::{
         args::{Purpose, Sign},
         files::{self, Whole},
-        output, serve, status,
+        output, serve, status, survey,
     },
     units::{IsoMillis, UnixSecs},
 };
@@ -56,9 +56,10 @@ fn log_to_stderr() {
         .init();
 }
 
-/// Checks the configuration.
+/// Checks the configuration, and what stands in the store already.
 pub fn check(file: &Path) -> Outcome {
-    let Whole { config, warnings, .. } = load_whole(file)?;
+    let Whole { config, mut warnings, .. } = load_whole(file)?;
+    warnings.extend(survey::warnings(&config));
     Ok(check::report(&config, &warnings, files::available_flash(&config)))
 }
 

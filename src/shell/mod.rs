@@ -26,3 +26,4 @@ pub mod ring_file;
 mod rtmp_conn;
 mod serve;
 mod status;
+mod survey;

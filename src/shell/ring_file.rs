@@ -108,12 +108,17 @@ pub enum OpenError {
 }
 
 /// What to do about an error of the card, if that can be told.
-fn advice(error: &io::Error) -> &'static str {
+pub(super) fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::ROFS) => {
             "; the card is read-only: mount it writable, or replace it if it made itself so"
         }
         Some(Errno::IO) => "; the card is failing: replace it",
+        Some(Errno::NOTDIR) => "; a file stands where a folder belongs: move it away",
+        Some(Errno::ISDIR) => "; a folder stands where the file belongs: move it away",
+        Some(Errno::ACCESS | Errno::PERM) => {
+            "; let the user that runs the daemon read and write there"
+        }
         _ => "",
     }
 }

@@ -6,7 +6,7 @@
 use super::{
     Flash, Record,
     geometry::Layout,
-    layout::Superblock,
+    layout::{NotThisRing, Superblock},
     recovery::{self, BodyError, ReadError},
 };
 use crate::limits::WRITE_BYTES;
@@ -45,6 +45,11 @@ impl<F: Flash> Inspection<F> {
     /// `bucket/channel`.
     pub fn name(&self) -> &str {
         &self.superblock.name
+    }
+
+    /// Checks that the ring is the one of the channel `name`, as the configuration wants it.
+    pub fn expect(&self, layout: &Layout, name: &str) -> Result<(), NotThisRing> {
+        self.superblock.expect(layout, name)
     }
 
     /// Where things lie.

@@ -172,6 +172,19 @@ impl Superblock {
             .and_then(|name| Self::new(layout, name))
             .ok_or(NotThisRing::NotARing)
     }
+
+    /// Checks that the ring is the one of the channel `name`, and laid out as `layout`.
+    pub fn expect(&self, layout: &Layout, name: &str) -> Result<(), NotThisRing> {
+        if self.name != name {
+            let (found, expected) = (self.name.as_str().into(), name.into());
+            return Err(NotThisRing::OtherChannel { found, expected });
+        }
+        if self.layout != *layout {
+            let (found_bytes, expected_bytes) = (self.layout.file_bytes, layout.file_bytes);
+            return Err(NotThisRing::OtherSize { found_bytes, expected_bytes });
+        }
+        Ok(())
+    }
 }
 
 /// Why a file is not the ring that was expected.

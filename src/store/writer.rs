@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::{
     Ahead, Flash, Record, Seal,
     geometry::{Geometry, Layout, group_of},
-    layout::{self, Group, NotThisRing, PageHeader, Superblock},
+    layout::{self, Group, PageHeader, Superblock},
     recovery::{self, ReadError, Recovered},
 };
 use crate::{
@@ -115,7 +115,7 @@ impl<F: Flash> RingWriter<F> {
         // read from there, the first page to be written could go over the only copy that is on flash.
         flash.refresh()?;
         let superblock = recovery::read_superblock(&mut flash)?;
-        check(&superblock, &geometry.layout, name)?;
+        superblock.expect(&geometry.layout, name)?;
         let mut scratch = vec![0; WRITE_BYTES];
         let recovered =
             recovery::recover(&mut flash, &superblock, geometry.reach_bytes(), &mut scratch)?;
@@ -414,23 +414,11 @@ impl<F: Flash> RingWriter<F> {
 
 type Attempt = Result<(), (&'static str, io::Error)>;
 
-fn check(found: &Superblock, layout: &Layout, name: &str) -> Result<(), NotThisRing> {
-    if found.name != name {
-        let (found, expected) = (found.name.as_str().into(), name.into());
-        return Err(NotThisRing::OtherChannel { found, expected });
-    }
-    if found.layout != *layout {
-        let (found_bytes, expected_bytes) = (found.layout.file_bytes, layout.file_bytes);
-        return Err(NotThisRing::OtherSize { found_bytes, expected_bytes });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::{
-        layout::PageState,
+        layout::{NotThisRing, PageState},
         memory_flash::{MemoryFlash, NAME, Pair, formatted, geometry, listing},
         ring::Ring,
         segment::Body,

@@ -1,10 +1,13 @@
 //! The commands around `serve`: the demonstration, and what wrong usage says.
 
-use std::path::Path;
+use std::{
+    os::unix::{fs::MetadataExt, process::CommandExt},
+    path::Path,
+};
 
 use sluicegate::{
-    shell::ring_file::RingFile,
-    store::{Record, inspect::Inspection},
+    shell::ring_file::{NewRing, RingFile},
+    store::{Record, geometry::Layout, inspect::Inspection, layout::Superblock},
 };
 
 use super::*;
@@ -170,4 +173,102 @@ fn the_store_s_commands_say_all_that_is_not_whole_in_a_ring() {
     let damaged = stdout.lines().find(|line| line.contains("DAMAGED")).unwrap();
     assert!(damaged.contains(&format!("{:013}.ts", records[1].start.0)), "{damaged}");
     assert!(damaged.contains("its bytes are not the ones that were sealed: CRC"), "{damaged}");
+}
+
+#[test]
+fn check_warns_of_what_the_daemon_could_not_use_in_the_daemon_s_words() {
+    let make_folder = |path: &Path| fs::create_dir_all(path).unwrap();
+    let make_file = |path: &Path, text: &[u8]| {
+        make_folder(path.parent().unwrap());
+        fs::write(path, text).unwrap();
+    };
+    let make_ring = |path: &Path, name: &str, bytes| {
+        make_folder(path.parent().unwrap());
+        let superblock = Superblock::new(Layout::new(bytes).unwrap(), name).unwrap();
+        let mut ring = NewRing::begin(path, superblock).unwrap();
+        while ring.step().unwrap() {}
+        ring.finish().unwrap();
+    };
+    type Mishap<'a> = &'a dyn Fn(&Path);
+    let ring = "cams/door.ring";
+    // What happened to the store; where, and what is wrong there: "" for nothing.
+    let table: [(Mishap<'_>, &str, &str); 8] = [
+        (&|_| {}, "", ""),
+        (&|store| make_folder(&store.join("cams")), "", ""),
+        (&|store| make_ring(&store.join(ring), "cams/door", 16 << 20), "", ""),
+        (
+            &|store| make_file(store, b""),
+            "",
+            ": opening it failed: Not a directory (os error 20); a file stands where a folder belongs: move it away",
+        ),
+        (
+            &|store| make_file(&store.join("cams"), b""),
+            "/cams",
+            ": opening it failed: Not a directory (os error 20); a file stands where a folder belongs: move it away",
+        ),
+        (
+            &|store| make_folder(&store.join(ring)),
+            "/cams/door.ring",
+            ": opening it failed: Is a directory (os error 21); a folder stands where the file belongs: move it away",
+        ),
+        (
+            &|store| make_file(&store.join(ring), &[7; 20_000]),
+            "/cams/door.ring",
+            ": not a ring of Sluicegate, or both of its superblocks are damaged: remove the file to begin a new ring",
+        ),
+        (
+            &|store| make_ring(&store.join(ring), "cams/door", 32 << 20),
+            "/cams/door.ring",
+            ": it was made with 33554432 bytes, the configuration wants 16777216: give it its old size back, or remove the file to \
+             begin a new ring",
+        ),
+    ];
+    for (mishap, place, trouble) in table {
+        let folder = Folder::new();
+        let [http, rtmp] = free_ports();
+        let config = common::write_config(&folder, CAMS, http, rtmp);
+        let store = folder.path().join("store");
+        mishap(&store);
+        let checked = Watched::run(sluicegate().args(["check", "--config"]).arg(&config));
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+        if trouble.is_empty() {
+            assert!(!checked.stdout.contains(store.join("cams").to_str().unwrap()), "{checked:?}");
+            continue;
+        }
+        let said = format!("{}{place}{trouble}", store.display());
+        assert_eq!(checked.stdout.matches(trouble).count(), 1, "{checked:?}");
+        assert!(checked.stdout.contains(&said), "{said} is not in {checked:?}");
+        let daemon = Watched::start(sluicegate().args(["serve", "--config"]).arg(&config));
+        let words = format!("{}/cams/door.ring{trouble}", store.display());
+        wait_for(&words, SOON, || daemon.stderr().contains(&words).then_some(()));
+    }
+}
+
+#[test]
+fn check_warns_of_a_folder_in_which_nothing_can_be_made() {
+    let folder = Folder::new();
+    let config = common::write_config(&folder, CAMS, 1, 2);
+    let store = folder.path().join("store");
+    let set_mode = |mode| {
+        Watched::run(Command::new("chmod").arg(mode).arg(&store).arg(store.join("cams")))
+            .expect_silence()
+    };
+    fs::create_dir_all(store.join("cams")).unwrap();
+    set_mode("555");
+    let mut check = sluicegate();
+    check.args(["check", "--config"]).arg(&config);
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        // Nothing keeps root from writing.
+        check.uid(65_534).gid(65_534);
+    }
+    let checked = Watched::run(&mut check);
+    set_mode("755");
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    for place in [&store, &store.join("cams")] {
+        let said = format!(
+            "{}: nothing can be made in it: Permission denied (os error 13); let the user that runs the daemon read and write there",
+            place.display()
+        );
+        assert!(checked.stdout.contains(&said), "{said} is not in {checked:?}");
+    }
 }
