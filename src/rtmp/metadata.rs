@@ -35,7 +35,7 @@ impl Metadata {
                     let name = value.as_str().unwrap_or_default();
                     metadata.encoder = name.chars().take(ENCODER_NAME_CHARS_MAX).collect();
                 }
-                b"audiocodecid" => metadata.has_audio |= names_codec(&value),
+                b"audiocodecid" => metadata.has_audio |= is_aac(&value),
                 b"hasAudio" => metadata.has_audio |= matches!(value, Value::Boolean(true)),
                 _ => {}
             }
@@ -44,8 +44,8 @@ impl Metadata {
     }
 }
 
-/// A codec is a number, or a FourCC in text (`avc1`, `mp4a`); encoders without a track write 0 or nothing.
-fn names_codec(value: &Value<'_>) -> bool {
+/// A codec is a number (FLV's SoundFormat), or a FourCC in text; encoders without a track write 0 or nothing.
+fn is_aac(value: &Value<'_>) -> bool {
     match value {
         Value::Number(id) => *id == 10.0,
         Value::String(four_cc) => *four_cc == b"mp4a",
@@ -101,6 +101,7 @@ mod tests {
         let properties = [
             ("hasAudio", number(1.0)),
             ("audiocodecid", number(0.0)),
+            ("audiocodecid", number(7.0)),
             ("encoder", vec![0x02, 0, 1, 0xFF]),
         ];
         let message = [string("onMetaData"), object(&[0x03], &properties)].concat();
