@@ -72,6 +72,10 @@ impl Channel {
             frag_duration_s(&self.config),
             self.part_target(),
         )));
+        // A ring that begins anew has no number that the one before had.
+        let next = self.recorder().map_or(0, |recorder| recorder.ring().next_sequence());
+        self.window_first = self.window_first.min(next);
+        self.hold_window(now);
     }
 
     /// Its ring is being made. `true`: a tenth more than when the log was told last.
@@ -221,6 +225,7 @@ impl Channel {
                 let due = now.mono.plus(1500 * u64::from(record.target_duration_s));
                 self.ends_at = self.ends_at.map(|ends_at| ends_at.max(due));
             }
+            self.hold_window(now);
         }
         works_again
     }

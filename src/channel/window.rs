@@ -224,10 +224,22 @@ impl Channel {
         window.records.clone().next().is_some().then_some(window)
     }
 
+    /// What has left the window by now does not come back, though a longer target would let it (RFC 8216 §6.2.2).
+    pub(super) fn hold_window(&mut self, now: Now) {
+        let first = self
+            .window(now)
+            .and_then(|mut window| window.records.next().map(|first| first.sequence));
+        self.window_first = self.window_first.max(first.unwrap_or(0));
+    }
+
+    /// Takes the place of a channel whose window it goes on with.
+    pub fn goes_on_from(&mut self, other: &Self) {
+        self.window_first = other.window_first;
+    }
+
     /// The live playlist as it is.
     pub fn playlist(&mut self, now: Now) -> Option<&mut Rendered> {
         if let Some(rendered) = self.render(now)? {
-            self.window_first = rendered.of.first;
             self.rendered = Some(rendered);
         }
         self.rendered.as_mut()

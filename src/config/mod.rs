@@ -72,6 +72,12 @@ impl Config {
             .iter()
             .flat_map(|bucket| bucket.live_channels.iter().map(move |channel| (bucket, channel)))
     }
+
+    /// Whether one of them is called so.
+    pub fn has_channel(&self, path: &ChannelPath) -> bool {
+        self.live_channels()
+            .any(|(bucket, channel)| bucket.name == path.bucket && channel.name == path.channel)
+    }
 }
 
 /// Addresses to listen on.

@@ -119,6 +119,8 @@ impl Engine {
     fn make_true(&self, mut new: Catalogue) {
         let mut config = self.file_config.borrow().clone();
         new.apply(&mut config);
+        // Of a name that the file has come to define meanwhile the ring stays.
+        new.removed.retain(|path| !config.has_channel(path));
         let old = self.catalogue.replace(Rc::new(new));
         self.adopt(config);
         let new = Rc::clone(&self.catalogue.borrow());
@@ -135,12 +137,7 @@ impl Engine {
     /// the ring: what is in it may have been recorded since.
     pub(super) fn remove_deleted_rings(&self) {
         let config = self.config();
-        let is_there = |path: &ChannelPath| {
-            let mut channels = config.live_channels();
-            channels.any(|(bucket, channel)| {
-                (&bucket.name, &channel.name) == (&path.bucket, &path.channel)
-            })
-        };
+        let is_there = |path: &ChannelPath| config.has_channel(path);
         Rc::make_mut(&mut self.catalogue.borrow_mut()).removed.retain(|path| !is_there(path));
         let catalogue = Rc::clone(&self.catalogue.borrow());
         catalogue.removed.iter().for_each(|path| self.remove_ring(path));

@@ -81,9 +81,12 @@ impl Engine {
                     running.borrow_mut().configure(channel.clone());
                     self.dispatch(&running);
                 }
-                Some(_) => {
+                Some(running) => {
                     self.leave(path);
                     self.add(&bucket.name, channel);
+                    if let Some(added) = self.channels().find(&bucket.name, &channel.name) {
+                        added.borrow_mut().goes_on_from(&running.borrow());
+                    }
                 }
                 None => self.add(&bucket.name, channel),
             }

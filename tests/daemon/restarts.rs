@@ -102,3 +102,19 @@ fn segments_that_the_page_cache_has_let_go_of_are_sent_all_the_same() {
     assert!(before.iter().all(|(status, body)| *status == 200 && !body.is_empty()));
     assert!(bodies() == before, "they differ");
 }
+
+#[test]
+fn a_larger_frag_count_brings_nothing_back_that_had_left_the_playlist() {
+    let daemon = Daemon::start(&CAMS.replace("frag_count = 6", "frag_count = 3"));
+    daemon.publish("cams/live/door", 9).finish(Duration::from_secs(60)).expect_silence();
+    let before = end_of(&daemon, DOOR);
+    assert!(before.media_sequence >= 5 && before.segments.len() <= 4, "{before:?}");
+    let text = fs::read_to_string(daemon.config()).unwrap();
+    fs::write(daemon.config(), text.replace("frag_count = 3", "frag_count = 6")).unwrap();
+    daemon.process.signal("HUP");
+    wait_for("the ring to be open again", SOON, || {
+        (daemon.process.stderr().matches("the ring is open").count() == 2).then_some(())
+    });
+    let after = wait_for("the playlist", SOON, || playlist(&daemon, DOOR));
+    assert_eq!(after.media_sequence, before.media_sequence);
+}
