@@ -141,11 +141,12 @@ fn put_channel(
     }
     let new = new.to_mut();
     new.channels.insert(path.clone(), settings.clone());
+    new.statuses.remove(path);
     new.removed.remove(path);
     Ok(())
 }
 
-/// A status that the file has already is not kept.
+/// A status that the file has already is not kept. What the catalogue has of a channel that the file overrules is left alone.
 fn put_status(
     channel: &LiveChannel,
     path: &ChannelPath,
@@ -156,8 +157,10 @@ fn put_status(
         return;
     }
     let new = new.to_mut();
-    if let Some(settings) = new.channels.get_mut(path) {
-        settings.status = status;
+    if channel.modified.is_some() {
+        if let Some(settings) = new.channels.get_mut(path) {
+            settings.status = status;
+        }
     } else if new.statuses.remove(path).is_none() {
         new.statuses.insert(path.clone(), status);
     }
@@ -181,6 +184,7 @@ fn delete_channel(
     }
     let new = new.to_mut();
     new.channels.remove(path);
+    new.statuses.remove(path);
     new.recordings.retain(|object, recording| {
         object.bucket != path.bucket || recording.channel != path.channel
     });

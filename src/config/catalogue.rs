@@ -202,8 +202,9 @@ impl Catalogue {
         self.statuses.retain(|path, status| {
             let mut buckets = config.buckets.iter_mut();
             let bucket = buckets.find(|bucket| bucket.name == path.bucket);
-            let mut channels = bucket.into_iter().flat_map(|bucket| &mut bucket.live_channels);
-            let channel = channels.find(|channel| channel.name == path.channel);
+            let channels = bucket.into_iter().flat_map(|bucket| &mut bucket.live_channels);
+            let mut defined = channels.filter(|channel| channel.modified.is_none());
+            let channel = defined.find(|channel| channel.name == path.channel);
             channel.is_none_or(|channel| std::mem::replace(&mut channel.status, *status) != *status)
         });
         homeless
@@ -396,6 +397,21 @@ mod tests {
         assert_eq!(names, [("yard", Status::Disabled), ("shed", Status::Enabled)]);
         assert_eq!(homeless.len(), 3, "{homeless:?}");
         assert_eq!(config.ring_plans().map(|plan| plan.count).sum::<u32>(), plans);
+    }
+
+    #[test]
+    fn a_status_of_a_channel_of_the_file_s_is_not_that_of_one_that_was_made_since() {
+        let mut catalogue = full();
+        catalogue.channels.insert(path("yard"), settings());
+        let file =
+            "[[bucket]]\nname = \"cams\"\ndynamic_channels = { max = 9, ring = \"16MiB\" }\n";
+        let mut made = config(file);
+        catalogue.apply(&mut made);
+        let mut channels = made.live_channels();
+        assert!(channels.all(|(_, channel)| channel.status == Status::Enabled), "{made:?}");
+        let mut defined = config(&format!("{file}live_channel = [{{ name = \"yard\" }}]\n"));
+        catalogue.apply(&mut defined);
+        assert_eq!(defined.live_channels().next().unwrap().1.status, Status::Disabled);
     }
 
     #[test]

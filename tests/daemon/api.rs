@@ -303,6 +303,14 @@ fn a_recording_shrinks_as_the_ring_moves_on_and_is_gone_with_its_last_segment() 
     );
 }
 
+/// Gives the daemon another configuration, and waits until it has said `word` of it.
+fn reload(daemon: &Daemon, text: &str, word: &str) {
+    fs::write(daemon.config(), text).unwrap();
+    let told = daemon.process.stderr().matches(word).count();
+    daemon.process.signal("HUP");
+    wait_for(word, SOON, || (daemon.process.stderr().matches(word).count() > told).then_some(()));
+}
+
 #[test]
 fn a_reload_keeps_created_channels_and_their_publishers() {
     let daemon = Daemon::start(STUDIO);
@@ -315,12 +323,7 @@ fn a_reload_keeps_created_channels_and_their_publishers() {
     wait_for("the publisher", SOON, is_live);
     let reload = |from: &str, to: &str, word: &str| {
         let text = fs::read_to_string(daemon.config()).unwrap();
-        fs::write(daemon.config(), text.replace(from, to)).unwrap();
-        let told = daemon.process.stderr().matches(word).count();
-        daemon.process.signal("HUP");
-        wait_for(word, SOON, || {
-            (daemon.process.stderr().matches(word).count() > told).then_some(())
-        });
+        reload(&daemon, &text.replace(from, to), word);
     };
     reload("frag_count = 6", "frag_count = 7", "the configuration is reloaded");
     assert!(is_live().is_some() && publisher.is_running());
@@ -329,6 +332,49 @@ fn a_reload_keeps_created_channels_and_their_publishers() {
     assert_eq!(channel_names(&daemon), ["fixed"]);
     reload("# dynamic_channels", "dynamic_channels", "the configuration is reloaded");
     assert_eq!(channel_names(&daemon), ["fixed", "one"]);
+}
+
+#[test]
+fn a_status_is_put_to_the_channel_that_is_there_whoever_defined_one_of_its_name_before() {
+    let daemon = Daemon::start(STUDIO);
+    let without = fs::read_to_string(daemon.config()).unwrap();
+    let fixed = &without[without.find("  [[bucket.live_channel]]").unwrap()..];
+    let with = |name: &str| format!("{without}{}", fixed.replace("fixed", name));
+    let reload = |text: &str| reload(&daemon, text, "the configuration is reloaded");
+    let put = |name: &str| {
+        assert_eq!(call(&daemon, "PUT", name, "live", &settings("a.m3u8")).status, 200);
+    };
+    let put_status = |name: &str, status: &str| {
+        let reply = call(&daemon, "PUT", name, &format!("live&status={status}"), "");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        status_of(&daemon, name)
+    };
+
+    // Made by a call, then defined by the file.
+    put("yard");
+    reload(&with("yard"));
+    assert_eq!(put_status("yard", "disabled"), "disabled");
+    assert_eq!(put_status("yard", "enabled"), "enabled");
+    assert_eq!(put_status("yard", "disabled"), "disabled");
+    // What was said of the file's is not said of the other, which is there again, nor of the next of its name.
+    reload(&without);
+    assert_eq!(status_of(&daemon, "yard"), "enabled");
+    assert_eq!(call(&daemon, "DELETE", "yard", "live", "").status, 204);
+    reload(&with("yard"));
+    assert_eq!(status_of(&daemon, "yard"), "enabled");
+
+    // Defined by the file, then made by a call.
+    reload(&with("shed"));
+    assert_eq!(put_status("shed", "disabled"), "disabled");
+    reload(&without);
+    put("shed");
+    assert_eq!(status_of(&daemon, "shed"), "enabled");
+    assert_eq!(put_status("shed", "disabled"), "disabled");
+    assert_eq!(put_status("shed", "enabled"), "enabled");
+}
+
+fn status_of(daemon: &Daemon, channel: &str) -> String {
+    call(daemon, "GET", channel, "live", "").element("Status").into()
 }
 
 #[test]
