@@ -14,7 +14,13 @@ use crate::{
         Bucket,
         catalogue::{ObjectPath, Recording},
     },
-    http::{error::OssError, object, recording::recorded, response::Response, xml::Document},
+    http::{
+        error::OssError,
+        object,
+        recording::{Recorded, recorded},
+        response::Response,
+        xml::Document,
+    },
     query::encode,
     store::Record,
     units::{UnixMillis, UnixSecs},
@@ -209,7 +215,7 @@ fn page(bucket: &Bucket, wanted: &Wanted<'_>, world: &World<'_>) -> Page {
         }
         if let Some(common) = wanted.common_prefix(&folder) {
             let has_keys = has_keys(&channel.borrow(), bucket, world);
-            if has_keys && wanted.after < common && !page.add_prefix(common, wanted) {
+            if has_keys && !page.add_prefix(common, wanted) {
                 return page;
             }
             continue;
@@ -239,8 +245,13 @@ impl Page {
         !self.is_truncated
     }
 
+    /// Whether the line of this common prefix stands on the page already, or on one before.
+    fn has_prefix(&self, prefix: &str, wanted: &Wanted<'_>) -> bool {
+        wanted.after >= prefix || self.prefixes.last().is_some_and(|last| last == prefix)
+    }
+
     fn add_prefix(&mut self, prefix: &str, wanted: &Wanted<'_>) -> bool {
-        if self.prefixes.last().is_some_and(|last| last == prefix) {
+        if self.has_prefix(prefix, wanted) {
             return true;
         }
         if !self.has_room(wanted) {
@@ -253,7 +264,7 @@ impl Page {
 
     fn add(&mut self, entry: Entry, wanted: &Wanted<'_>) -> bool {
         if let Some(common) = wanted.common_prefix(&entry.key) {
-            return wanted.after >= common || self.add_prefix(common, wanted);
+            return self.add_prefix(common, wanted);
         }
         if !self.has_room(wanted) {
             return false;
@@ -326,15 +337,23 @@ fn add_channel(
         };
         let entry = if is_named_next {
             let Some((key, recording)) = named.next() else { return true };
-            if recording.is_some() {
-                page.recordings += 1;
-                if page.recordings > RECORDINGS_MAX {
-                    page.is_truncated = true;
-                    return false;
-                }
+            if wanted.common_prefix(&key).is_some_and(|common| page.has_prefix(common, wanted)) {
+                continue;
             }
             match recording {
-                Some(recording) => recording_entry(key, recording, channel),
+                Some(recording) => {
+                    // One that has outlived the ring is no object any more. It costs nothing and counts for nothing, so that
+                    // a page that ends here has something to go on behind.
+                    let Some(recorded) = recorded(channel, recording.first, recording.last) else {
+                        continue;
+                    };
+                    if page.recordings == RECORDINGS_MAX {
+                        page.is_truncated = true;
+                        return false;
+                    }
+                    page.recordings += 1;
+                    recording_entry(key, recording, &recorded)
+                }
                 None => playlist_entry(key, channel, world),
             }
         } else {
@@ -398,15 +417,92 @@ fn playlist_entry(key: String, channel: &mut Channel, world: &World<'_>) -> Opti
     })
 }
 
-fn recording_entry(key: String, recording: &Recording, channel: &Channel) -> Option<Entry> {
-    let recorded = recorded(channel, recording.first, recording.last)?;
+fn recording_entry<'a, R: Iterator<Item = &'a Record> + Clone>(
+    key: String,
+    recording: &Recording,
+    recorded: &Recorded<R>,
+) -> Option<Entry> {
     let (text, etag) = recorded.object().ok()?;
     Some(Entry { key, bytes: text.len() as u64, etag, modified: recording.made })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::RefCell, path::Path, rc::Rc};
+
     use super::*;
+    use crate::{
+        access::GateTime,
+        channel::Channels,
+        config::{Config, catalogue::Catalogue},
+        console::Vitals,
+        http::response::RequestId,
+        store::memory_flash::ring_of_one_segment,
+        units::Now,
+    };
+
+    /// All that pages list, one after the other, of a channel that holds one segment.
+    /// `recordings`: how many there are that begin so many seconds before it or behind it.
+    fn listed(recordings: &[(i64, usize)], delimiter: &str) -> Vec<String> {
+        let text = "[[bucket]]\nname = \"cams\"\nlive_channel = [{ name = \"door\" }]\n";
+        let no_files = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        let config = Config::parse(text, "test.toml", &no_files).unwrap().0;
+        let bucket = &config.buckets[0];
+        let mut channel = Channel::new(1, bucket.name.clone(), bucket.live_channels[0].clone());
+        channel.opened(ring_of_one_segment(), Now::default());
+        let mut channels = Channels::default();
+        channels.push(Rc::new(RefCell::new(channel)));
+        let mut catalogue = Catalogue::default();
+        for (secs, count) in recordings {
+            let second = 1_700_000_000_u64.saturating_add_signed(*secs);
+            for n in 0..*count {
+                let key = format!("door/at{secs}-{n:02}.m3u8").into();
+                let (first, last) = (UnixSecs(second), UnixSecs(second + 1));
+                let made = UnixSecs(99);
+                let recording = Recording { channel: "door".into(), first, last, made };
+                let path = ObjectPath { bucket: "cams".into(), key };
+                catalogue.recordings.insert(path, recording);
+            }
+        }
+        let world = World {
+            config: &config,
+            config_read: UnixSecs(0),
+            catalogue: &catalogue,
+            channels: &channels,
+            vitals: &Vitals::default(),
+            now: Now::default(),
+            gate_time: GateTime::new(UnixSecs(0), UnixSecs(0)),
+            request_id: RequestId::default(),
+            may_wait: false,
+        };
+        let (mut listed, mut after) = (Vec::new(), String::new());
+        for _ in 0..20 {
+            let wanted = Wanted { prefix: "door/", delimiter, after: &after, max_keys: 1000 };
+            let page = page(bucket, &wanted, &world);
+            listed.extend(page.entries.into_iter().map(|entry| entry.key).chain(page.prefixes));
+            if !page.is_truncated {
+                return listed;
+            }
+            after = page.last;
+        }
+        panic!("{recordings:?} {delimiter:?}: no end behind {after:?}: {listed:?}");
+    }
+
+    #[test]
+    fn pages_end_however_many_recordings_have_outlived_the_ring() {
+        let alive = |count: usize| (0..count).map(|n| format!("door/at0-{n:02}.m3u8"));
+        let (segment, playlist) = ("door/1700000000000.ts", "door/playlist.m3u8");
+        for count in [0, 1, 15, 16, 17, 33] {
+            let keys: Vec<_> =
+                [segment.into()].into_iter().chain(alive(count)).chain([playlist.into()]).collect();
+            assert_eq!(listed(&[(0, count)], ""), keys);
+            assert_eq!(listed(&[(-9, 40), (0, count), (9, 40)], ""), keys);
+        }
+        // Behind a delimiter all that is alive is one line, and what is not is none.
+        let folded = [segment, playlist, "door/at0-"];
+        assert_eq!(listed(&[(-9, 40), (0, 40), (9, 40)], "-"), folded);
+        assert_eq!(listed(&[(-9, 40)], "-"), [segment, playlist]);
+    }
 
     #[test]
     fn a_prefix_of_names_is_a_range_of_starts() {

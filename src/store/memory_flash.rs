@@ -117,6 +117,13 @@ impl Pair {
     }
 }
 
+/// A ring of one segment, for tests of what is made of rings. It starts at second 1,700,000,000.
+pub(crate) fn ring_of_one_segment() -> Ring {
+    let mut pair = Pair::open(formatted(), false);
+    pair.record(188);
+    pair.ring
+}
+
 /// A second that begins where the ring goes on.
 pub(super) fn listing(ring: &Ring) -> Listing {
     Listing {

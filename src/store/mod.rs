@@ -18,7 +18,7 @@ pub mod geometry;
 pub mod inspect;
 pub mod layout;
 #[cfg(test)]
-mod memory_flash;
+pub(crate) mod memory_flash;
 pub mod recovery;
 pub mod ring;
 pub mod segment;
