@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
+use sha2::Sha256;
 use sluicegate::{
     access::{self, Action, GateTime, PublishAsk, Reason, Refusal, sign::Signer},
     config::{AccessKey, Acl, Bucket, RefererMatch},
@@ -412,6 +413,55 @@ fn preflights_are_answered_by_the_first_rule_that_fits() {
 }
 
 #[test]
+fn a_url_that_was_signed_for_some_addresses_only_opens_for_none() {
+    let key = "door/a.m3u8";
+    let restrictions = [
+        "x-oss-ac-forward-allow=true",
+        "x-oss-ac-source-ip=10.0.0.0",
+        "x-oss-ac-subnet-mask=32",
+        "x-oss-ac-vpc-id=t4nlw426y44rd3iq4xxxx",
+    ];
+    let date = UnixSecs(NOW).http_date().to_string();
+    for restriction in restrictions {
+        let (expires, resource) = (NOW + 60, format!("/cams/{key}?{restriction}"));
+        let signature = sign_v1(&format!("GET\n\n\n{expires}\n{resource}"));
+        let signature = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let url = format!(
+            "{restriction}&OSSAccessKeyId={KEY_ID}&Expires={expires}&Signature={signature}"
+        );
+        let by_url_v1 = Sent::http("GET", "cams", key, &url, &[]);
+
+        let signature = sign_v1(&format!("GET\n\n\n{date}\n{resource}"));
+        let authorization = format!("OSS {KEY_ID}:{signature}");
+        let headers = [("date", &*date), ("authorization", &*authorization)];
+        let by_header = Sent::http("GET", "cams", key, restriction, &headers);
+
+        let url = format!(
+            "{restriction}&x-oss-credential={KEY_ID}%2F20231114%2Fcn-hangzhou%2Foss%2Faliyun_v4_request\
+             &x-oss-date=20231114T221320Z&x-oss-expires=60&x-oss-signature-version=OSS4-HMAC-SHA256&x-oss-signature="
+        );
+        let unsigned = Sent::http("GET", "cams", key, &format!("{url}0"), &[]);
+        let told = unsigned.admit(Acl::Private, NOW).unwrap_err().extras();
+        let signature = sign_v4(&BTreeMap::from_iter(told)["StringToSign"]);
+        let by_url_v4 = Sent::http("GET", "cams", key, &(url + &signature), &[]);
+
+        for sent in [by_url_v1, by_header, by_url_v4] {
+            for acl in [Acl::Private, Acl::PublicRead] {
+                let refusal = sent.admit(acl, NOW).unwrap_err();
+                let said = (refusal.status(), refusal.code(), refusal.reason());
+                assert_eq!(said, (403, "AccessDenied", Reason::Malformed), "{restriction}");
+                assert!(refusal.message().contains("x-oss-ac-"), "{refusal}");
+            }
+            let other = sent.with_another_signature().admit(Acl::Private, NOW).unwrap_err();
+            assert_eq!(other.code(), "SignatureDoesNotMatch", "{restriction}");
+        }
+        // Who did not sign restricted nothing.
+        let anybody = Sent::http("GET", "cams", key, restriction, &[]);
+        assert!(anybody.admit(Acl::PublicRead, NOW).is_ok(), "{restriction}");
+    }
+}
+
+#[test]
 fn several_keys_are_valid_at_once_and_one_that_was_taken_out_is_not() {
     let bucket = bucket("cams", Acl::Private);
     let old = AccessKey { id: "old".into(), secret: "first".into() };
@@ -664,6 +714,20 @@ fn sign_v1(text: &str) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(text.as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// Version 4 by the page: the text under a key that is made for the day, the region and the service.
+fn sign_v4(text: &str) -> String {
+    let hmac = |key: &[u8], text: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes()
+    };
+    let secret = format!("aliyun_v4{SECRET}");
+    let day = hmac(secret.as_bytes(), "20231114");
+    let service = hmac(&hmac(&day, "cn-hangzhou"), "oss");
+    let signature = hmac(&hmac(&service, "aliyun_v4_request"), text);
+    signature.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn assert_tells_no_secret(refusal: Refusal, id: &str) {

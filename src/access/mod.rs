@@ -137,18 +137,23 @@ fn verify(ask: &Ask<'_>, policy: &Policy<'_>, now: GateTime) -> Result<Signed, R
         1 => now.check_set()?,
         _ => return Err(Refusal::signed_twice()),
     }
-    if is_v1_url {
-        v1::verify_url(ask, policy, now).map(Signed::ByUrlV1)
+    let signed = if is_v1_url {
+        Signed::ByUrlV1(v1::verify_url(ask, policy, now)?)
     } else if is_v4_url {
-        v4::verify_url(ask, policy, now).map(Signed::ByUrlV4)
+        Signed::ByUrlV4(v4::verify_url(ask, policy, now)?)
     } else {
         match authorization.and_then(|text| text.split_once(' ')) {
             Some(("OSS", rest)) => v1::verify_header(rest.trim(), ask, policy, now)?,
             Some(("OSS4-HMAC-SHA256", rest)) => v4::verify_header(rest.trim(), ask, policy, now)?,
             _ => return Err(Refusal::bad_authorization()),
         }
-        Ok(Signed::ByHeader)
+        Signed::ByHeader
+    };
+    // The signer shut out all but some addresses or one VPC: who does not look at that must not let anybody in.
+    if ask.query.iter().any(|(name, _)| name.starts_with("x-oss-ac-")) {
+        return Err(Refusal::restricted());
     }
+    Ok(signed)
 }
 
 /// What an unsigned request may do (OSS: bucket ACL).

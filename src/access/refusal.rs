@@ -29,7 +29,8 @@ pub struct Refusal {
 pub enum Reason {
     /// Not signed, and the bucket's ACL asks for it.
     Acl,
-    /// Not to be understood: two signatures, an unknown scheme, a value out of its range.
+    /// Not to be understood, or not to be kept: two signatures, an unknown scheme, a value out of its range, a restriction
+    /// to some addresses.
     Malformed,
     /// Part of a signature is missing.
     Incomplete,
@@ -266,6 +267,13 @@ impl Refusal {
             "",
             "Authorization must be `OSS ID:SIGNATURE` or `OSS4-HMAC-SHA256 Credential=…,Signature=…`.",
         )
+    }
+
+    /// Signed for some source addresses or one VPC only.
+    pub(super) fn restricted() -> Self {
+        let message = "The URL is signed with x-oss-ac-* restrictions (source IP, VPC), which this gateway cannot keep: sign it without them.";
+        let advice = "the URL is signed for some addresses or a VPC only (x-oss-ac-*), which is not kept here: sign it without";
+        Self::denied(Reason::Malformed, message, advice)
     }
 
     /// An argument with a value that it cannot have.
