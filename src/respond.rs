@@ -22,7 +22,7 @@ use crate::{
         response::{Body, RequestId, Response},
     },
     limits::{HTTP_BODY_BYTES_MAX, OBJECT_KEY_BYTES_MAX},
-    query::{Query, encode_path},
+    query::{Query, decode_path, encode_path},
 };
 
 /// What a request comes to.
@@ -216,8 +216,9 @@ fn in_bucket(
         headers: request.headers.as_slice(),
     };
     let grant = access::admit(&ask, &policy, world.gate_time)?;
+    let asked = Asked { request, query: &query, body: &[], bucket, key, style };
     if call == Call::ReadObject {
-        return read_object(request, bucket, key, &query, &grant, &policy, world).map(Into::into);
+        return read_object(&asked, &grant, &policy, world).map(Into::into);
     }
     let body = match body {
         Some(body) => body,
@@ -228,8 +229,7 @@ fn in_bucket(
         },
     };
     check_digest(request, body)?;
-    let asked = Asked { request, query: &query, body, bucket, key, style };
-    api::answer(call, &asked, &grant, world).map(InBucket::Outcome)
+    api::answer(call, &Asked { body, ..asked }, &grant, world).map(InBucket::Outcome)
 }
 
 /// The length of the body of a call that takes one, before it is read.
@@ -266,16 +266,14 @@ fn check_digest(request: &Request<'_>, body: &[u8]) -> Result<(), OssError> {
 }
 
 fn read_object(
-    request: &Request<'_>,
-    bucket: &Bucket,
-    key: &str,
-    query: &Query<'_>,
+    asked: &Asked<'_>,
     grant: &Grant,
     policy: &Policy<'_>,
     world: &World<'_>,
 ) -> Result<Read, OssError> {
-    let in_key = grant.hls_sign_in_key(key);
-    let key = in_key.unwrap_or(key);
+    let Asked { request, query, bucket, .. } = *asked;
+    let in_key = grant.hls_sign_in_key(asked.key);
+    let key = in_key.unwrap_or(asked.key);
     let is_signed_playlist = in_key.is_some() || query.first("x-oss-process") == Some("hls/sign");
     let channel =
         key.split_once('/').and_then(|(channel, _)| world.channels.find(&bucket.name, channel));
@@ -283,7 +281,11 @@ fn read_object(
     let recording = (!recordings.is_empty())
         .then(|| ObjectPath { bucket: bucket.name.clone(), key: key.into() })
         .and_then(|path| recordings.get(&path));
-    let base = if grant.is_signed_in_header() { String::new() } else { base(request.path, key) };
+    let base = if grant.is_signed_in_header() {
+        String::new()
+    } else {
+        base(raw_key(request.path, asked.style), key)
+    };
     let may_wait = world.may_wait;
     let object =
         Object { key, is_signed_playlist, base: &base, channel, recording, query, may_wait };
@@ -300,14 +302,29 @@ fn note_viewer(bucket: &Bucket, key: &str, origin: Origin, world: &World<'_>) {
     }
 }
 
-/// What segment names in a playlist have to begin with to resolve to the key's folder.
-fn base(path: &str, key: &str) -> String {
-    let file = path.rsplit('/').next().unwrap_or_default();
-    let is_escaped = file.to_ascii_lowercase().contains("%2f");
+/// The key as it was sent.
+fn raw_key(path: &str, style: Style) -> &str {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    match style {
+        Style::Host => path,
+        Style::Path => path.split_once('/').map_or("", |(_bucket, key)| key),
+    }
+}
+
+/// What segment names in a playlist have to begin with to resolve to the folder of `key`.
+///
+/// A client resolves them against the address as it was sent, where a slash may be escaped and one of `hls/sign` may not.
+fn base(raw_key: &str, key: &str) -> String {
+    let Some((folder, _)) = key.rsplit_once('/') else { return String::new() };
+    let is_folder = |raw: &str| decode_path(raw).is_some_and(|raw| raw == folder);
     let mut base = String::new();
-    if let (true, Some((folder, _))) = (is_escaped, key.rsplit_once('/')) {
-        encode_path(folder, &mut base);
-        base.push('/');
+    match raw_key.split_once('/') {
+        Some((raw_folder, file)) if !file.contains('/') && is_folder(raw_folder) => {}
+        _ => {
+            raw_key.matches('/').for_each(|_| base.push_str("../"));
+            encode_path(folder, &mut base);
+            base.push('/');
+        }
     }
     base
 }
@@ -320,4 +337,119 @@ fn preflight(request: &Request<'_>, bucket: &Bucket) -> Result<Response, OssErro
     Ok(headers.into_iter().fold(Response::new(200, Body::Empty), |response, (name, value)| {
         response.with(name, value)
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, path::Path, rc::Rc};
+
+    use super::*;
+    use crate::{
+        access::{GateTime, sign::Signer},
+        channel::{Channel, Channels},
+        config::{AccessKey, Config, catalogue::Catalogue},
+        console::Vitals,
+        http::request,
+        store::memory_flash::ring_of_one_segment,
+        units::{Millis, Now, UnixMillis, UnixSecs},
+    };
+
+    /// A second after the one that the ring holds.
+    const NOW: Now = Now { mono: Millis(1), wall: UnixMillis(1_700_000_002_000) };
+
+    /// A private bucket with a channel that has recorded one segment.
+    fn gateway() -> (Config, Channels) {
+        let text = "endpoint = \"gw.lan\"\n[[access_key]]\nid = \"a\"\nsecret = \"abcdefgh12345678\"\n\
+                    [[bucket]]\nname = \"cams\"\nlive_channel = [{ name = \"door\" }]\n";
+        let no_files = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        let config = Config::parse(text, "test.toml", &no_files).unwrap().0;
+        let mut channels = Channels::default();
+        for (bucket, live) in config.live_channels() {
+            let mut channel = Channel::new(1, bucket.name.clone(), live.clone());
+            channel.opened(ring_of_one_segment(), NOW);
+            channels.push(Rc::new(RefCell::new(channel)));
+        }
+        (config, channels)
+    }
+
+    fn get((config, channels): &(Config, Channels), host: &str, target: &str) -> Response {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let (request, _) = request::parse(head.as_bytes()).unwrap().unwrap();
+        let world = World {
+            config,
+            config_read: UnixSecs(0),
+            catalogue: &Catalogue::default(),
+            channels,
+            vitals: &Vitals::default(),
+            now: NOW,
+            gate_time: GateTime { now: NOW.wall.as_secs(), plausible_min: UnixSecs(0) },
+            request_id: RequestId::default(),
+            may_wait: false,
+        };
+        let origin = Origin { peer: [192, 168, 1, 9].into(), local: [192, 168, 1, 5].into() };
+        match respond(&request, None, origin, &world) {
+            Reply::Answer(response) => response,
+            reply => panic!("{target}: {reply:?}"),
+        }
+    }
+
+    /// Where `address` leads on a page that stands at `path` (RFC 3986 §5.2, as far as playlists need it).
+    fn resolve(path: &str, address: &str) -> String {
+        let (address, query) = address.split_once('?').unwrap_or((address, ""));
+        let mut pieces: Vec<_> = path.split('/').collect();
+        pieces.pop();
+        for piece in address.split('/') {
+            match piece {
+                ".." => drop(pieces.pop()),
+                piece => pieces.push(piece),
+            }
+        }
+        format!("{}?{query}", pieces.join("/"))
+    }
+
+    /// Every spelling of `door/playlist.m3u8?x-oss-process=hls/sign` as one key, and of the key without it.
+    fn spellings() -> Vec<String> {
+        let mut spellings = Vec::new();
+        for key in [
+            "door/playlist.m3u8",
+            "door%2Fplaylist.m3u8",
+            "door%2fplaylist.m3u8",
+            "%64oor/playlist.m3u8",
+        ] {
+            for end in [
+                "",
+                "%3Fx-oss-process%3Dhls%2Fsign",
+                "%3fx-oss-process=hls%2fsign",
+                "%3Fx-oss-process%3Dhls/sign",
+            ] {
+                spellings.push(format!("{key}{end}"));
+            }
+        }
+        spellings
+    }
+
+    #[test]
+    fn segments_resolve_from_every_spelling_of_their_playlist_s_address() {
+        let gateway = gateway();
+        let key: &AccessKey = &gateway.0.access_keys[0];
+        let signer = Signer { key, bucket: "cams", expires: UnixSecs(4_000_000_000) };
+        let in_query = signer.play_query("door/playlist.m3u8");
+        let (_, in_key) = in_query.split_once('&').unwrap();
+        for (host, root) in [("10.0.0.5", "/cams/"), ("cams.gw.lan", "/")] {
+            for spelling in spellings() {
+                let path = format!("{root}{spelling}");
+                let query = if spelling.contains("process") { in_key } else { &in_query };
+                let playlist = get(&gateway, host, &format!("{path}?{query}"));
+                let Body::Made(text) = &playlist.body else { panic!("{path}: {playlist:?}") };
+                let text = str::from_utf8(text).unwrap();
+                let address = text.lines().find(|line| !line.starts_with('#')).unwrap();
+                let target = resolve(&path, address);
+                let segment = get(&gateway, host, &target);
+                assert!(
+                    matches!(segment.body, Body::Segment { .. }),
+                    "{path}: {target} {segment:?}"
+                );
+            }
+        }
+    }
 }
