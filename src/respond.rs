@@ -292,8 +292,9 @@ fn read_object(
     object::read(request, &object, grant, policy, world.now)
 }
 
-/// Counts who was let in to the live playlist `key` as a viewer of its channel.
+/// Counts who was let in to the live playlist `key`, which may have hls/sign in it, as a viewer of its channel.
 fn note_viewer(bucket: &Bucket, key: &str, origin: Origin, world: &World<'_>) {
+    let key = key.strip_suffix("?x-oss-process=hls/sign").unwrap_or(key);
     let Some((channel, file)) = key.split_once('/') else { return };
     let Some(channel) = world.channels.find(&bucket.name, channel) else { return };
     let mut channel = channel.borrow_mut();
@@ -347,7 +348,7 @@ mod tests {
     use crate::{
         access::{GateTime, sign::Signer},
         channel::{Channel, Channels},
-        config::{AccessKey, Config, catalogue::Catalogue},
+        config::{Config, catalogue::Catalogue},
         console::Vitals,
         http::request,
         store::memory_flash::ring_of_one_segment,
@@ -428,17 +429,22 @@ mod tests {
         spellings
     }
 
+    /// The query that signs such an address. It is the same signature, whether hls/sign stands in the key or in the query.
+    fn signed_for(spelling: &str, config: &Config) -> String {
+        let key = &config.access_keys[0];
+        let signer = Signer { key, bucket: "cams", expires: UnixSecs(4_000_000_000) };
+        let query = signer.play_query("door/playlist.m3u8");
+        let (_, behind) = query.split_once('&').unwrap();
+        if spelling.contains("process") { behind.into() } else { query }
+    }
+
     #[test]
     fn segments_resolve_from_every_spelling_of_their_playlist_s_address() {
         let gateway = gateway();
-        let key: &AccessKey = &gateway.0.access_keys[0];
-        let signer = Signer { key, bucket: "cams", expires: UnixSecs(4_000_000_000) };
-        let in_query = signer.play_query("door/playlist.m3u8");
-        let (_, in_key) = in_query.split_once('&').unwrap();
         for (host, root) in [("10.0.0.5", "/cams/"), ("cams.gw.lan", "/")] {
             for spelling in spellings() {
                 let path = format!("{root}{spelling}");
-                let query = if spelling.contains("process") { in_key } else { &in_query };
+                let query = signed_for(&spelling, &gateway.0);
                 let playlist = get(&gateway, host, &format!("{path}?{query}"));
                 let Body::Made(text) = &playlist.body else { panic!("{path}: {playlist:?}") };
                 let text = str::from_utf8(text).unwrap();
@@ -450,6 +456,20 @@ mod tests {
                     "{path}: {target} {segment:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn who_fetches_the_playlist_watches_however_its_address_is_spelled() {
+        for spelling in spellings() {
+            let gateway = gateway();
+            let viewers = || gateway.1.find("cams", "door").unwrap().borrow().viewers(NOW);
+            let query = signed_for(&spelling, &gateway.0);
+            assert_eq!(viewers(), 0);
+            get(&gateway, "10.0.0.5", &format!("/cams/{spelling}?{query}x"));
+            assert_eq!(viewers(), 0, "{spelling}: the signature is wrong");
+            get(&gateway, "10.0.0.5", &format!("/cams/{spelling}?{query}"));
+            assert_eq!(viewers(), 1, "{spelling}");
         }
     }
 }
