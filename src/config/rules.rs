@@ -17,9 +17,10 @@ const MAX_AGE_SECONDS_MAX: u32 = 999_999_999;
 
 pub(super) fn referer(mut table: Table<'_>) -> Referer {
     let whitelist = table.texts("whitelist", REFERER_PATTERNS_MAX, pattern);
+    let blacklist = table.texts("blacklist", REFERER_PATTERNS_MAX, pattern);
     let referer = Referer {
         allow_empty: table.flag("allow_empty").unwrap_or(true),
-        blacklist: values(table.texts("blacklist", REFERER_PATTERNS_MAX, pattern)),
+        blacklist: blacklist.iter().map(|(_, pattern)| pattern.clone()).collect(),
         allow_truncate_query_string: table.flag("allow_truncate_query_string").unwrap_or(true),
         truncate_path: table.flag("truncate_path").unwrap_or(false),
         matching: table
@@ -40,11 +41,23 @@ pub(super) fn referer(mut table: Table<'_>) -> Referer {
             "has no effect: with an empty whitelist everybody passes, with a Referer and without",
         );
     }
-    if let Some((at, pattern)) = whitelist.iter().find(|(_, pattern)| never_matches(pattern)) {
-        notes.warn(
-            at,
-            format!("never matches: a Referer begins with \"http://\" or \"https://\"; write \"http://{pattern}\" or \"*{pattern}\""),
-        );
+    for list in [&whitelist, &blacklist] {
+        if let Some((at, pattern)) = list.iter().find(|(_, pattern)| never_matches(pattern)) {
+            notes.warn(
+                at,
+                format!("never matches: a Referer begins with \"http://\" or \"https://\"; write \"http://{pattern}\" or \"*{pattern}\""),
+            );
+        }
+        let mut others = list.iter().filter(|(_, pattern)| !never_matches(pattern));
+        if referer.truncate_path
+            && let Some((at, origin)) =
+                others.find_map(|(at, pattern)| Some((at, before_path(pattern)?)))
+        {
+            notes.warn(
+                at,
+                format!("never matches: truncate_path cuts a Referer off before its path; write {origin:?}"),
+            );
+        }
     }
     if let Some((at, pattern)) =
         whitelist.iter().find(|(_, pattern)| is_open_ended(pattern) && !never_matches(pattern))
@@ -138,6 +151,15 @@ fn header(text: &str) -> Result<SmolStr, String> {
 /// Whether a Referer, which begins with a scheme, can't match.
 fn never_matches(pattern: &str) -> bool {
     !pattern.contains("://") && !pattern.starts_with(['*', '?'])
+}
+
+/// What of a pattern stands before the path, if it has one.
+fn before_path(pattern: &str) -> Option<&str> {
+    let origin = pattern.split_once("://").map_or(pattern, |(_, host)| host);
+    // A star that stands for the scheme may stand for its slashes too, or for one of them.
+    let host = origin.trim_start_matches(['*', '?', '/']);
+    let path_bytes = host.len() - host.find('/')?;
+    pattern.get(..pattern.len() - path_bytes)
 }
 
 /// Whether a pattern stops within the host's name, so that a longer name matches it as well.
