@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+/// What says once more, at length, what other elements say. A HEAD's answer is all head, and a proxy that has no room for
+/// it (nginx: `proxy_buffer_size`) makes 502 of it.
+const BODY_ONLY: [&str; 2] = ["StringToSignBytes", "CanonicalRequest"];
+
 /// An error in OSS's own words.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OssError {
@@ -101,7 +105,9 @@ impl OssError {
             error.text("RequestId", request_id);
             error.text("HostId", host);
             for (name, text) in &self.extras {
-                error.text(name, text);
+                if !is_head || !BODY_ONLY.contains(name) {
+                    error.text(name, text);
+                }
             }
             if !self.ec.is_empty() {
                 error.text("EC", self.ec);
@@ -145,4 +151,39 @@ pub fn malformed(error: &request::Error, request_id: RequestId) -> Response {
 pub fn busy(what: &'static str, request_id: RequestId) -> Response {
     let error = OssError::new(503, "ServiceUnavailable", what);
     error.response(request_id, "", false).with("Retry-After", 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::UnixSecs;
+
+    /// A signature that does not fit, as version 4 has it.
+    fn mismatch() -> OssError {
+        let key = format!("/cams/front-door/playlist.m3u8?{}", "x".repeat(500));
+        OssError::new(403, "SignatureDoesNotMatch", "The signature does not match.")
+            .extra("StringToSign", key.clone())
+            .extra("StringToSignBytes", "2F ".repeat(key.len()))
+            .extra("CanonicalRequest", key)
+    }
+
+    #[test]
+    fn what_is_told_of_a_refused_head_fits_the_buffers_of_proxies() {
+        let request_id = RequestId::default();
+        let mut head = String::new();
+        let response = mismatch().response(request_id, "gateway.lan", true);
+        response.write_head(UnixSecs(0), true, &mut head);
+        // nginx: proxy_buffer_size is a page.
+        assert!(head.len() < 4096, "{} bytes", head.len());
+        let told = head.split("\r\n").find_map(|line| line.strip_prefix("x-oss-err: ")).unwrap();
+        let told = String::from_utf8(STANDARD.decode(told).unwrap()).unwrap();
+        assert!(told.contains("<Code>SignatureDoesNotMatch</Code>"), "{told}");
+        assert!(told.contains("<StringToSign>/cams/"), "{told}");
+        // Where there is a body, it says all.
+        let Body::Made(body) = mismatch().response(request_id, "gateway.lan", false).body else {
+            panic!("an error has a body");
+        };
+        let body = str::from_utf8(&body).unwrap();
+        assert!(body.contains("<StringToSignBytes>2F 2F") && body.contains("<CanonicalRequest>"));
+    }
 }
