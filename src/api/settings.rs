@@ -91,7 +91,7 @@ pub fn check_channel_name(name: &str) -> Result<(), OssError> {
     if names::is_channel_name(name) {
         return Ok(());
     }
-    let message = "A LiveChannel name has 1 to 63 bytes of UTF-8 without a slash, a backslash and control characters.";
+    let message = "A LiveChannel name has 1 to 63 bytes of UTF-8 without a slash, a backslash and control characters, and is not \".\", \"..\" or \"-\".";
     let error = OssError::new(400, "InvalidChannelName", message);
     Err(if name.is_empty() { error.ec("0017-00000257") } else { error })
 }
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn names_of_channels_are_checked() {
         assert!(check_channel_name("前门").is_ok());
-        for bad in ["", "a/b", "a\\b", "a\0", &"x".repeat(64)] {
+        for bad in ["", "-", ".", "a/b", "a\\b", "a\0", &"x".repeat(64)] {
             assert_eq!(check_channel_name(bad).unwrap_err().code, "InvalidChannelName", "{bad}");
         }
     }

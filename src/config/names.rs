@@ -18,8 +18,15 @@ pub fn is_bucket_name(name: &str) -> bool {
 
 /// Whether a LiveChannel may be called so.
 ///
-/// A URL's dot segments never reach a server (RFC 3986 §5.2.4).
+/// Where the host names the bucket, what lies below `/-/` is the gateway's own.
 pub fn is_channel_name(name: &str) -> bool {
+    is_folder_name(name) && name != "-"
+}
+
+/// Whether a channel's ring may lie in a file, and its segments in a folder, that is called so.
+///
+/// A URL's dot segments never reach a server (RFC 3986 §5.2.4).
+pub fn is_folder_name(name: &str) -> bool {
     (1..=63).contains(&name.len()) && is_path_segment(name) && name != "." && name != ".."
 }
 
@@ -80,7 +87,7 @@ pub(super) fn channel_name(text: &str) -> Result<SmolStr, String> {
     must(
         text,
         is_channel_name,
-        "1 to 63 bytes without \"/\", \"\\\" and control characters, and not \".\" or \"..\"",
+        "1 to 63 bytes without \"/\", \"\\\" and control characters, and not \".\", \"..\" or \"-\"",
     )
 }
 
@@ -141,8 +148,8 @@ mod tests {
             ),
             (
                 is_channel_name,
-                &["a", "前门", "a b", "a?b", "...", &long[1..]],
-                &["", "a/b", "a\\b", "a\nb", ".", "..", &long],
+                &["a", "前门", "a b", "a?b", "...", "--", "-a", &long[1..]],
+                &["", "a/b", "a\\b", "a\nb", ".", "..", "-", &long],
             ),
             (
                 is_playlist_name,

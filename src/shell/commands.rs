@@ -101,7 +101,7 @@ pub fn sign(sign: &Sign) -> Outcome {
     }
     if !is_channel_name(&sign.channel) {
         return Err(usage(format!(
-            "{:?} cannot be the name of a LiveChannel: it has 1 to 63 bytes, without a slash",
+            "{:?} cannot be the name of a LiveChannel: it has 1 to 63 bytes, without a slash, and is not \".\", \"..\" or \"-\"",
             sign.channel
         )));
     }
