@@ -83,7 +83,7 @@ impl<'t> Buckets<'t> {
             hosts: hosts.into_iter().map(|(_, host)| host).collect(),
             dynamic_channels,
             referer: rules::referer(table.table("referer")),
-            cors: rules::cors(table.table("cors")),
+            cors: rules::cors(table.table("cors"), acl),
             live_channels,
         };
         table.finish();

@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use super::{
-    Cors, CorsRule, Referer, RefererMatch,
+    Acl, Cors, CorsRule, Referer, RefererMatch,
     problem::{At, quoted},
     table::Table,
 };
@@ -75,7 +75,7 @@ pub(super) fn referer(mut table: Table<'_>) -> Referer {
     referer
 }
 
-pub(super) fn cors(mut table: Table<'_>) -> Cors {
+pub(super) fn cors(mut table: Table<'_>, acl: Acl) -> Cors {
     let rules = table.tables("rule", CORS_RULES_MAX);
     let cors = Cors {
         response_vary: table.flag("response_vary").unwrap_or(false),
@@ -83,6 +83,14 @@ pub(super) fn cors(mut table: Table<'_>) -> Cors {
     };
     if cors.response_vary && cors.rules.is_empty() {
         table.notes.problem(&table.at("response_vary"), "needs at least one [[bucket.cors.rule]]");
+    }
+    // Shared caches keep what is public only, and with one origin's answer they serve the others.
+    let mut origins = cors.rules.iter().flat_map(|rule| &rule.allowed_origins);
+    if acl != Acl::Private && !cors.response_vary && origins.any(|origin| origin != "*") {
+        table.notes.warn(
+            &table.at("response_vary"),
+            "answers differ by origin and caches are not told: set response_vary = true",
+        );
     }
     table.finish();
     cors
