@@ -91,6 +91,7 @@ impl Engine {
                 format!("{trouble}. Nothing was changed."),
             ));
         }
+        let before = Rc::clone(&self.catalogue.borrow());
         let Some(new) = self.with_world(|world| intent.decide(world))? else { return Ok(()) };
         self.keep(&new).await.map_err(|error| {
             tracing::error!("the catalogue was not kept: {error}; a call was refused");
@@ -99,7 +100,7 @@ impl Engine {
             );
             OssError::new(500, "InternalError", message)
         })?;
-        self.make_true(new);
+        self.make_true(new, &before);
         Ok(())
     }
 
@@ -116,11 +117,15 @@ impl Engine {
         told.await.unwrap_or_else(|_| Err(String::from("the daemon is being stopped")))
     }
 
-    fn make_true(&self, mut new: Catalogue) {
+    /// `before`: the catalogue that the change was decided by.
+    fn make_true(&self, mut new: Catalogue, before: &Catalogue) {
         let mut config = self.file_config.borrow().clone();
         new.apply(&mut config);
-        // Of a name that the file has come to define meanwhile the ring stays.
-        new.removed.retain(|path| !config.has_channel(path));
+        // Of a name that the file has come to define meanwhile the ring stays, and one that went meanwhile is gone.
+        let is_gone = |path: &ChannelPath| {
+            before.removed.contains(path) && !self.catalogue.borrow().removed.contains(path)
+        };
+        new.removed.retain(|path| !config.has_channel(path) && !is_gone(path));
         let old = self.catalogue.replace(Rc::new(new));
         self.adopt(config);
         let new = Rc::clone(&self.catalogue.borrow());

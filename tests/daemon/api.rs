@@ -389,7 +389,8 @@ fn channels_that_come_and_go_leave_nothing_behind_and_one_that_the_file_defines_
         wait_for("the ring to go", SOON, || (rings() == 1).then_some(()));
     }
     let catalogue = || fs::read_to_string(folder.join("store/catalogue")).unwrap();
-    assert!(catalogue().matches("removed").count() <= 1, "{}", catalogue());
+    // The last one, and the one before if the daemon had not heard of its end.
+    assert!(catalogue().matches("removed").count() <= 2, "{}", catalogue());
 
     // The last one is still noted when the file defines a channel of its name, and something is recorded on that.
     let text = fs::read_to_string(daemon.config()).unwrap();
