@@ -118,6 +118,42 @@ fn the_console_says_why_it_is_empty() {
     browser.wait_until("document.getElementById('trouble').hidden");
 }
 
+/// What makes the page's `fetch` answer by `body`, an async function of the gateway's answer; `whole` is the usual one.
+fn answering(body: &str) -> String {
+    format!(
+        "{{
+            globalThis.whole ??= fetch;
+            globalThis.fetch = async (url, options) => {{
+                const reply = await whole(url, options);
+                return ({body})(reply, url, options?.signal);
+            }};
+        }}"
+    )
+}
+
+#[test]
+fn a_player_that_is_stopped_while_it_connects_stays_stopped() {
+    let daemon = Daemon::start(CAMS);
+    let _publisher = daemon.publish("cams/live/door", 60);
+    let mut browser = Browser::start();
+    browser.open(&daemon.url("-/"));
+    browser.wait_until(&format!("{} === 'Play'", card(".start")));
+    browser.evaluate(&answering(
+        "async (reply, url) => {
+            if (String(url).includes('.m3u8')) await new Promise((resolve) => { globalThis.answer = resolve; });
+            return reply;
+        }",
+    ));
+    browser.evaluate("document.querySelector('.card .start').click()");
+    browser.wait_until("Boolean(globalThis.answer)");
+    browser.evaluate("document.querySelector('.card .stop').click(); answer()");
+    let asked = browser.requests.len();
+    browser.evaluate("new Promise((resolve) => setTimeout(resolve, 4000))");
+    assert_eq!(browser.evaluate("document.querySelector('.card video').src"), "");
+    let asked = &browser.requests[asked..];
+    assert!(asked.iter().all(|url| url.ends_with("/-/status")), "{asked:?}");
+}
+
 #[test]
 fn what_the_pages_are_made_of_is_fetched_once() {
     let daemon = Daemon::start(CAMS);

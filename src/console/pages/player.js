@@ -40,6 +40,8 @@ export async function watch(url, video, page, signal, engine = preferredEngine(v
     try {
       page.say("busy", "Connecting …");
       await look(url);
+      // A signal that has aborted already does not tell again.
+      if (signal.aborted) return;
       page.say("busy", "Starting …");
       await play(url, video, page, signal, engine);
     } catch (trouble) {
