@@ -131,6 +131,12 @@ fn answering(body: &str) -> String {
     )
 }
 
+/// An answer whose body breaks off.
+const CUT: &str = "async ({ status }) => new Response(new ReadableStream({
+    start: (body) => body.enqueue(new TextEncoder().encode('{')),
+    pull: (body) => body.error(new TypeError('cut off')),
+}), { status })";
+
 #[test]
 fn a_player_that_is_stopped_while_it_connects_stays_stopped() {
     let daemon = Daemon::start(CAMS);
@@ -152,6 +158,26 @@ fn a_player_that_is_stopped_while_it_connects_stays_stopped() {
     assert_eq!(browser.evaluate("document.querySelector('.card video').src"), "");
     let asked = &browser.requests[asked..];
     assert!(asked.iter().all(|url| url.ends_with("/-/status")), "{asked:?}");
+}
+
+#[test]
+fn pages_outlive_an_answer_that_breaks_off() {
+    let daemon = Daemon::start(CAMS);
+    let mut browser = Browser::start();
+    browser.open(&daemon.url("-/"));
+    browser.wait_for_text("health", "Healthy");
+    browser.evaluate(&answering(CUT));
+    browser.wait_for_text("health", "Not reached");
+    browser.wait_for_text("trouble", "gateway cannot be reached");
+    browser.evaluate("fetch = whole");
+    browser.wait_for_text("health", "Healthy");
+
+    browser.open(&daemon.url("-/play?src=/cams/door/playlist.m3u8"));
+    browser.wait_for_text("status", "has not sent anything yet");
+    browser.evaluate(&answering(CUT));
+    browser.wait_for_text("status", "gateway cannot be reached");
+    browser.evaluate("fetch = whole");
+    browser.wait_for_text("status", "has not sent anything yet");
 }
 
 #[test]

@@ -114,7 +114,7 @@ async function main() {
   for (;;) {
     await shown();
     try {
-      show(await (await ask(address, "the console")).json());
+      show(JSON.parse(await ask(address, "the console")));
       complain(null);
     } catch (trouble) {
       if (!(trouble instanceof Trouble) && !(trouble instanceof SyntaxError)) throw trouble;

@@ -8,16 +8,18 @@ export class Trouble extends Error {
   }
 }
 
-/** Fetches `url`; resolves to a reply that is good or 404, and throws what is the matter otherwise. */
+/** Fetches `url`; resolves to the text of a good reply, and throws what is the matter otherwise. */
 export async function ask(url, what) {
-  let reply;
+  let reply, body;
   try {
     reply = await fetch(url, { cache: "no-store" });
+    // It may break off in its middle.
+    body = await reply.text();
   } catch {
     throw new Trouble("The gateway cannot be reached. Trying again …", { again: true });
   }
-  if (reply.ok) return reply;
-  const { code, message } = await refusalOf(reply);
+  if (reply.ok) return body;
+  const { code, message } = refusalIn(body);
   if (reply.status === 404 && code !== "NoSuchBucket") {
     throw new Trouble(`The camera has not sent anything yet, or there is none at this address. Waiting … (${code || "HTTP 404"})`, {
       again: true,
@@ -31,8 +33,8 @@ export async function ask(url, what) {
 }
 
 /** OSS's error code and message, out of its XML. */
-async function refusalOf(reply) {
-  const xml = new DOMParser().parseFromString(await reply.text(), "application/xml");
+function refusalIn(body) {
+  const xml = new DOMParser().parseFromString(body, "application/xml");
   const text = (name) => xml.querySelector(`Error > ${name}`)?.textContent ?? "";
   return { code: text("Code"), message: text("Message") };
 }

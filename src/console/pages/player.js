@@ -65,7 +65,7 @@ export function preferredEngine(video) {
 
 /** Resolves if there is something to play; throws what is the matter otherwise. */
 async function look(url) {
-  const text = await (await ask(url, "the stream")).text();
+  const text = await ask(url, "the stream");
   if (!text.startsWith("#EXTM3U")) throw new Trouble("What is at this address is not a playlist.");
   const isRecording = /^#EXT-X-PLAYLIST-TYPE:VOD$/m.test(text);
   if (isRecording || !/^#EXT-X-ENDLIST$/m.test(text)) return;
