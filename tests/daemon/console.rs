@@ -181,6 +181,49 @@ fn pages_outlive_an_answer_that_breaks_off() {
 }
 
 #[test]
+fn the_console_does_not_call_a_gateway_healthy_that_does_not_answer() {
+    let daemon = Daemon::start(CAMS);
+    let mut browser = Browser::start();
+    browser.open(&daemon.url("-/"));
+    browser.wait_for_text("health", "Healthy");
+    daemon.process.signal("STOP");
+    browser.wait_for_text("health", "Not reached");
+    daemon.process.signal("CONT");
+    browser.wait_for_text("health", "Healthy");
+}
+
+#[test]
+fn an_answer_that_comes_slowly_is_waited_for() {
+    let daemon = Daemon::start(CAMS);
+    let mut browser = Browser::start();
+    browser.open(&daemon.url("-/"));
+    browser.wait_for_text("health", "Healthy");
+    // Nearly twice what the gateway may be silent for, in pieces.
+    browser.evaluate(&answering(
+        "async (reply, url, signal) => {
+            const bytes = new Uint8Array(await reply.arrayBuffer());
+            const piece = Math.ceil(bytes.length / 6);
+            let at = 0;
+            return new Response(new ReadableStream({
+                start: (body) => signal?.addEventListener('abort', () => body.error(signal.reason)),
+                pull: async (body) => {
+                    await new Promise((resolve) => setTimeout(resolve, 3000));
+                    body.enqueue(bytes.slice(at, (at += piece)));
+                    if (at < bytes.length) return;
+                    body.close();
+                    globalThis.slowly = true;
+                },
+            }));
+        }",
+    ));
+    browser.wait_until(
+        "globalThis.slowly || document.getElementById('health').textContent !== 'Healthy'",
+    );
+    browser.wait_for_text("health", "Healthy");
+    assert_eq!(browser.evaluate("globalThis.slowly"), true);
+}
+
+#[test]
 fn what_the_pages_are_made_of_is_fetched_once() {
     let daemon = Daemon::start(CAMS);
     for page in ["/-/play", "/-/"] {

@@ -8,13 +8,15 @@ export class Trouble extends Error {
   }
 }
 
+/** A reply of which nothing comes for this long is given up, in milliseconds. */
+const SILENCE_MS = 10000;
+
 /** Fetches `url`; resolves to the text of a good reply, and throws what is the matter otherwise. */
 export async function ask(url, what) {
   let reply, body;
   try {
-    reply = await fetch(url, { cache: "no-store" });
     // It may break off in its middle.
-    body = await reply.text();
+    [reply, body] = await read(url);
   } catch {
     throw new Trouble("The gateway cannot be reached. Trying again …", { again: true });
   }
@@ -30,6 +32,31 @@ export async function ask(url, what) {
     throw new Trouble(`The gateway is busy. Trying again … (${reason(reply.status, code, message)})`, { again: true });
   }
   throw explained(reply.status, code, message, what);
+}
+
+/** Fetches a reply and its text. A thin line may take its time for a long playlist, as long as something of it comes. */
+async function read(url) {
+  const stop = new AbortController();
+  let timer;
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => stop.abort(), SILENCE_MS);
+  };
+  try {
+    wait();
+    const reply = await fetch(url, { cache: "no-store", signal: stop.signal });
+    const reader = reply.body.getReader();
+    const decoder = new TextDecoder();
+    let text = "";
+    for (;;) {
+      wait();
+      const { done, value } = await reader.read();
+      text += decoder.decode(value, { stream: !done });
+      if (done) return [reply, text];
+    }
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** OSS's error code and message, out of its XML. */
