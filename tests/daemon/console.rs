@@ -224,6 +224,27 @@ fn an_answer_that_comes_slowly_is_waited_for() {
 }
 
 #[test]
+fn the_first_channel_takes_the_place_of_the_word_that_there_is_none() {
+    let (bucket, channel) = CAMS.split_once("  [[bucket.live_channel]]").unwrap();
+    let daemon = Daemon::start(bucket);
+    let mut browser = Browser::start();
+    browser.open(&daemon.url("-/"));
+    let says = |what: &str| {
+        format!("/no channel yet/.test(document.querySelector('main').innerText) === {what}")
+    };
+    browser.wait_until(&says("true"));
+    let text = fs::read_to_string(daemon.config()).unwrap();
+    fs::write(daemon.config(), format!("{text}  [[bucket.live_channel]]{channel}")).unwrap();
+    daemon.process.signal("HUP");
+    browser.wait_until("document.querySelectorAll('.card').length === 1");
+    browser.wait_until(&says("false"));
+    fs::write(daemon.config(), text).unwrap();
+    daemon.process.signal("HUP");
+    browser.wait_until(&says("true"));
+    assert_eq!(browser.evaluate("document.querySelectorAll('.card').length"), 0);
+}
+
+#[test]
 fn what_the_pages_are_made_of_is_fetched_once() {
     let daemon = Daemon::start(CAMS);
     for page in ["/-/play", "/-/"] {

@@ -50,7 +50,7 @@ function show(status) {
     }
     card.update(channel, status);
   });
-  if (!channels.length) write(element.channels, "There is no channel yet.");
+  element.none.hidden = channels.length > 0;
   write(element.version, `Sluicegate ${status.version}`);
 }
 
