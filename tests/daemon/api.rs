@@ -10,7 +10,7 @@ use super::{
 };
 
 /// A private bucket with a channel of the file's, where two more may be created.
-const STUDIO: &str = r#"
+pub(super) const STUDIO: &str = r#"
 [[bucket]]
 name = "studio"
 dynamic_channels = { max = 2, ring = "16MiB" }
@@ -51,7 +51,7 @@ fn settings(playlist_name: &str) -> String {
 }
 
 /// A request target with a V1 signature in it. `key` is percent-coded and may be empty; `subresources` are sorted.
-fn signed(method: &str, key: &str, decoded_key: &str, subresources: &str) -> String {
+pub(super) fn signed(method: &str, key: &str, decoded_key: &str, subresources: &str) -> String {
     signed_with_digest(method, "", key, decoded_key, subresources)
 }
 
@@ -75,7 +75,13 @@ fn signed_with_digest(
 }
 
 /// Calls the API on a connection of its own.
-fn call(daemon: &Daemon, method: &str, key: &str, subresources: &str, body: &str) -> Reply {
+pub(super) fn call(
+    daemon: &Daemon,
+    method: &str,
+    key: &str,
+    subresources: &str,
+    body: &str,
+) -> Reply {
     let target = signed(method, key, key, subresources);
     send_request(daemon, method, &target, &format!("Content-Length: {}\r\n", body.len()), body)
         .receive(false)
@@ -225,7 +231,7 @@ fn kill_9_between_any_two_calls_loses_none_that_was_answered() {
 }
 
 /// By the program's own command.
-fn signed_publish_url(daemon: &Daemon, channel: &str) -> String {
+pub(super) fn signed_publish_url(daemon: &Daemon, channel: &str) -> String {
     let base = format!("rtmp://127.0.0.1:{}", daemon.rtmp);
     let mut sign = sluicegate();
     sign.args(["sign", "publish", "studio", channel, "--raw", "--url", &base, "--config"]);

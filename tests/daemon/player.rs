@@ -1,6 +1,9 @@
 //! The player page in Chromium: what it shows, what it says, and what it asks the network for.
 
-use super::*;
+use super::{
+    api::{STUDIO, call, signed, signed_publish_url},
+    *,
+};
 use common::browser::Browser;
 
 /// The player page for the door's camera.
@@ -82,4 +85,28 @@ fn the_page_says_why_a_link_does_not_play() {
     browser.wait_until(
         "!document.getElementById('form').hidden && document.getElementById('player').hidden",
     );
+}
+
+#[test]
+fn a_recording_is_played_once() {
+    let daemon = Daemon::start(STUDIO);
+    publish_to(&signed_publish_url(&daemon, "fixed"), 4, &[]).finish(SOON).expect_silence();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let range = format!("endTime={}&startTime={}&vod", now + 60, now - 600);
+    assert_eq!(call(&daemon, "POST", "fixed/v.m3u8", &range, "").status, 200);
+    let recording = signed("GET", "fixed/v.m3u8", "fixed/v.m3u8", "x-oss-process=hls/sign");
+    let recording = recording.replace('%', "%25").replace('&', "%26").replace('?', "%3F");
+    let mut browser = Browser::start();
+    for engine in ["hls.js", "native"] {
+        browser.open(&daemon.url(&format!("-/play?engine={engine}&src={recording}")));
+        browser.wait_for_text("status", "Playing");
+        browser.wait_for_text("status", "The recording has ended");
+        let asked = browser.requests.len();
+        browser.evaluate("new Promise((resolve) => setTimeout(resolve, 5000))");
+        browser.wait_for_text("status", "The recording has ended");
+        assert_eq!(browser.requests[asked..], [""; 0], "{engine}");
+        // Who wants to see it again can.
+        browser.evaluate("document.getElementById('again').click()");
+        browser.wait_for_text("status", "Playing");
+    }
 }

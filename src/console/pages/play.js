@@ -58,10 +58,11 @@ const page = {
     };
   },
 
-  async stuck({ elsewhere }) {
+  async stuck({ elsewhere, kind }) {
     element.elsewhere.hidden = !elsewhere;
     element.elsewhere.href = elsewhere ?? "";
     element.again.hidden = Boolean(elsewhere);
+    element.again.textContent = kind === "done" ? "Play again" : "Try again";
     await new Promise((resolve) => element.again.addEventListener("click", resolve, { once: true }));
     element.again.hidden = true;
   },

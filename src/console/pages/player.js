@@ -31,7 +31,7 @@ const HLS_CONFIG = {
 /**
  * Plays `url` in `video` until `signal` aborts; comes back by itself whenever there is something to come back to.
  *
- * `page.say(kind, sentence)`: what is going on; `kind` is `busy`, `live` or `bad`.
+ * `page.say(kind, sentence)`: what is going on; `kind` is `busy`, `live`, `bad` or `done`.
  * `page.show(facts)`: once a second while it plays, and `null` when it does not.
  * `page.stuck(trouble)`: nothing will change by waiting; resolves when somebody wants it tried again.
  */
@@ -39,11 +39,11 @@ export async function watch(url, video, page, signal, engine = preferredEngine(v
   while (!signal.aborted) {
     try {
       page.say("busy", "Connecting …");
-      await look(url);
+      const ended = await look(url);
       // A signal that has aborted already does not tell again.
       if (signal.aborted) return;
       page.say("busy", "Starting …");
-      await play(url, video, page, signal, engine);
+      await play(url, video, page, signal, engine, ended);
     } catch (trouble) {
       if (signal.aborted) return;
       if (!(trouble instanceof Trouble)) throw trouble;
@@ -63,19 +63,20 @@ export function preferredEngine(video) {
   return isNative && (isApple || !Hls?.isSupported()) ? "native" : "hls.js";
 }
 
-/** Resolves if there is something to play; throws what is the matter otherwise. */
+/** Resolves to what its end will come to if there is something to play; throws what is the matter otherwise. */
 async function look(url) {
   const text = await ask(url, "the stream");
   if (!text.startsWith("#EXTM3U")) throw new Trouble("What is at this address is not a playlist.");
-  const isRecording = /^#EXT-X-PLAYLIST-TYPE:VOD$/m.test(text);
-  if (isRecording || !/^#EXT-X-ENDLIST$/m.test(text)) return;
+  // Begun anew by itself, it would be sent again and again to a page that somebody left open.
+  if (/^#EXT-X-PLAYLIST-TYPE:VOD$/m.test(text)) return new Trouble("The recording has ended.", { kind: "done" });
+  if (!/^#EXT-X-ENDLIST$/m.test(text)) return new Trouble("The stream has ended.", { again: true, kind: "busy" });
   const last = [...text.matchAll(/^#EXT-X-PROGRAM-DATE-TIME:(.*)$/gm)].at(-1);
   const since = last ? ` The last pictures are from ${new Date(last[1]).toLocaleString()}.` : "";
   throw new Trouble(`The camera is not sending.${since} Waiting for it …`, { again: true, kind: "busy" });
 }
 
-/** Plays until something ends it, and throws what that was. */
-async function play(url, video, page, signal, engine) {
+/** Plays until something ends it, and throws what that was: `ended` where the stream itself is over. */
+async function play(url, video, page, signal, engine, ended) {
   const stop = new AbortController();
   const onAbort = () => stop.abort();
   signal.addEventListener("abort", onAbort);
@@ -83,7 +84,7 @@ async function play(url, video, page, signal, engine) {
     await new Promise((resolve, end) => {
       stop.signal.addEventListener("abort", resolve);
       const on = (name, act) => video.addEventListener(name, act, { signal: stop.signal });
-      on("ended", () => end(new Trouble("The stream has ended.", { again: true, kind: "busy" })));
+      on("ended", () => end(ended));
       const mode = new Mode(page);
       on("playing", () => mode.plays());
       watchProgress(video, page, mode, end, stop.signal);
