@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::{PlaylistSigner, Policy, Refusal, v1::UrlV1, v4::UrlV4};
 
-/// Proof that the gate said yes to a request, and how that request was signed.
+/// Proof that the gate said yes to a request, how that request was signed, and whether its page counted.
 ///
 /// Only [`admit`](super::admit) makes one, and nothing is answered without it:
 ///
@@ -18,6 +18,7 @@ use super::{PlaylistSigner, Policy, Refusal, v1::UrlV1, v4::UrlV4};
 pub struct Grant {
     signed: Signed,
     bucket: SmolStr,
+    is_by_page: bool,
 }
 
 /// How a request was signed.
@@ -30,11 +31,18 @@ pub(super) enum Signed {
 }
 
 impl Grant {
-    pub(super) fn new(signed: Signed, bucket: &str) -> Self {
-        Self { signed, bucket: bucket.into() }
+    /// `is_by_page`: the bucket has rules for which pages may embed the answer.
+    pub(super) fn new(signed: Signed, bucket: &str, is_by_page: bool) -> Self {
+        Self { signed, bucket: bucket.into(), is_by_page }
     }
 
-    /// Whether a key's holder made the request. Caches must not give its answer to others.
+    /// Whether the answer is for who asked alone: somebody else may lack the signature, or ask from a page that is not
+    /// allowed. Caches, which check neither, must not give it to others.
+    pub const fn is_for_asker_alone(&self) -> bool {
+        self.is_by_page || self.is_signed()
+    }
+
+    /// Whether a key's holder made the request.
     pub const fn is_signed(&self) -> bool {
         !matches!(self.signed, Signed::No)
     }

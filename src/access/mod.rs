@@ -108,7 +108,7 @@ pub fn admit(ask: &Ask<'_>, policy: &Policy<'_>, now: GateTime) -> Result<Grant,
         check_acl(ask, policy.acl())?;
     }
     playlist_signer::check_token(ask)?;
-    Ok(Grant::new(signed, policy.bucket_name()))
+    Ok(Grant::new(signed, policy.bucket_name(), is_on_object && referer::has_rules(policy)))
 }
 
 /// Decides whether `ask` may publish. Referer rules do not apply: an encoder has no page.

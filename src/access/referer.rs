@@ -22,6 +22,13 @@ pub(super) fn check(sent: Option<&str>, policy: &Policy<'_>) -> Result<(), Refus
     }
 }
 
+/// Whether it depends on the page what [`check`] says.
+pub(super) fn has_rules(policy: &Policy<'_>) -> bool {
+    policy.bucket().is_some_and(|bucket| {
+        !bucket.referer.whitelist.is_empty() || !bucket.referer.blacklist.is_empty()
+    })
+}
+
 /// An empty whitelist allows every page that the blacklist does not name, and a request from none.
 fn is_allowed(sent: &str, rules: &Referer) -> bool {
     if sent.is_empty() {

@@ -241,7 +241,7 @@ fn part(
 
 /// A segment's bytes never change, nor do those of a part: their name is never used again.
 const fn segment_cache_control(grant: &Grant) -> &'static str {
-    if grant.is_signed() { "private, max-age=3600" } else { "public, max-age=3600" }
+    if grant.is_for_asker_alone() { "private, max-age=3600" } else { "public, max-age=3600" }
 }
 
 fn precondition_failed() -> OssError {
@@ -265,7 +265,7 @@ fn live_playlist(
         media_type: PLAYLIST_TYPE,
         etag: &rendered.etag,
         changed: Some(rendered.changed),
-        life: if grant.is_signed() { "private, no-cache" } else { LIVE_LIFE },
+        life: if grant.is_for_asker_alone() { "private, no-cache" } else { LIVE_LIFE },
     };
     if let Some(answer) = told.without_text(request) {
         return Some(answer);
@@ -350,7 +350,7 @@ fn recorded_playlist(
         out.push_str(object.base);
         write_segment_name(start, out);
     });
-    let life = if grant.is_signed() { "private, no-cache" } else { "no-cache" };
+    let life = if grant.is_for_asker_alone() { "private, no-cache" } else { "no-cache" };
     Some(text.and_then(|text| made_playlist(request, text, Some(recording.made), life)))
 }
 

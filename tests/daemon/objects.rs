@@ -140,3 +140,31 @@ fn a_client_that_keeps_no_rule_hurts_itself_only() {
     assert_eq!(last.receive(false).status, 404);
     assert!(last.is_closed());
 }
+
+#[test]
+fn a_cache_is_told_to_keep_no_answer_that_depends_on_the_page() {
+    let whitelist = "[bucket.referer]\nwhitelist = [\"http://good.test/\"]\n";
+    let blacklist = "[bucket.referer]\nblacklist = [\"http://bad.test/\"]\n";
+    let table = [
+        ("", "public, max-age=1", "public, max-age=3600"),
+        (whitelist, "private, no-cache", "private, max-age=3600"),
+        (blacklist, "private, no-cache", "private, max-age=3600"),
+    ];
+    for (rules, live, segment) in table {
+        let (bucket, channel) = CAMS.split_once("  [[bucket.live_channel]]").unwrap();
+        let daemon = Daemon::start(&format!("{bucket}{rules}  [[bucket.live_channel]]{channel}"));
+        daemon.publish("cams/live/door", 3).finish(SOON).expect_silence();
+        let ask = |page: &str, target: &str| {
+            Connection::open(daemon.http).request("GET", target, &[("Referer", page)])
+        };
+        let listed = ask("http://good.test/", DOOR);
+        assert_eq!((listed.status, listed.header("cache-control")), (200, live), "{rules}");
+        let first = &Playlist::parse(listed.text()).unwrap().segments[0].uri;
+        let first = format!("/cams/door/{first}");
+        let found = ask("http://good.test/", &first);
+        assert_eq!((found.status, found.header("cache-control")), (200, segment), "{rules}");
+        if !rules.is_empty() {
+            assert_refused(&ask("http://bad.test/", &first), 403, "AccessDenied");
+        }
+    }
+}
