@@ -31,14 +31,19 @@ impl Signer<'_> {
 
     /// The same, where the host of `base` names the bucket: `BASE/live/CHANNEL?…`.
     pub fn publish_url_by_host(&self, base: &str, channel: &str, playlist: Option<&str>) -> String {
-        let mut url = format!("{}/live/", base.trim_end_matches('/'));
-        write_channel(channel, &mut url);
+        let url = Self::unsigned_publish_url_by_host(base, channel);
         url + "?" + &self.publish_query(channel, playlist)
     }
 
     /// `BASE/BUCKET/live/CHANNEL`, for a bucket where everybody may publish.
     pub fn unsigned_publish_url(base: &str, bucket: &str, channel: &str) -> String {
-        let mut url = format!("{}/{bucket}/live/", base.trim_end_matches('/'));
+        let base = base.trim_end_matches('/');
+        Self::unsigned_publish_url_by_host(&format!("{base}/{bucket}"), channel)
+    }
+
+    /// The same, where the host of `base` names the bucket: `BASE/live/CHANNEL`.
+    pub fn unsigned_publish_url_by_host(base: &str, channel: &str) -> String {
+        let mut url = format!("{}/live/", base.trim_end_matches('/'));
         write_channel(channel, &mut url);
         url
     }

@@ -25,9 +25,10 @@ pub struct ChannelStatus {
     pub status: &'static str,
     /// What is wrong, or could be better, in a sentence each.
     pub hints: Vec<String>,
-    /// Where it plays: path and query at this address, signed if there is a right to sign.
+    /// Where it plays: path and query at this address, signed if there is a right to sign; empty: not at this address,
+    /// whose host is another bucket.
     pub play_path: String,
-    /// Where to publish, signed if there is a right to sign.
+    /// Where to publish, signed if there is a right to sign; empty where `play_path` is.
     pub publish_url: String,
     /// Whether publishing takes a signature that `publish_url` lacks.
     pub is_publish_url_unsigned: bool,
@@ -240,6 +241,7 @@ impl ChannelStatus {
             bytes_per_s: rate.audio_bytes_per_s,
         });
         let newest = channel.recorder().and_then(|recorder| recorder.ring().history().next_back());
+        let way = Way::to(bucket, view);
         let is_signing_needed = bucket.acl != Acl::PublicReadWrite;
         Self {
             bucket: channel.bucket.to_string(),
@@ -257,8 +259,17 @@ impl ChannelStatus {
             .into_iter()
             .flatten()
             .collect(),
-            play_path: play_path(channel, bucket, signer.as_ref()),
-            publish_url: publish_url(channel, view, signer.as_ref().filter(|_| is_signing_needed)),
+            play_path: play_path(
+                channel,
+                way,
+                signer.as_ref().filter(|_| bucket.acl == Acl::Private),
+            ),
+            publish_url: publish_url(
+                channel,
+                way,
+                view,
+                signer.as_ref().filter(|_| is_signing_needed),
+            ),
             is_publish_url_unsigned: is_signing_needed && signer.is_none(),
             publisher: session.map(|session| PublisherStatus {
                 remote_addr: session.publisher.peer.to_string(),
@@ -355,26 +366,59 @@ fn count_status(channel: &Channel) -> CountStatus {
     }
 }
 
-/// `/BUCKET/CHANNEL/PLAYLIST`, signed where that is needed and there is a right.
-fn play_path(channel: &Channel, bucket: &Bucket, signer: Option<&Signer<'_>>) -> String {
-    let object = format!("{}/{}", channel.config.name, channel.config.playlist_name);
-    match signer.filter(|_| bucket.acl == Acl::Private) {
-        Some(signer) => signer.play_url("", &object),
-        None => {
-            let mut path = format!("/{}/", bucket.name);
-            encode_path(&object, &mut path);
-            path
+/// How the host that the console was reached by leads to a bucket.
+#[derive(Clone, Copy)]
+enum Way {
+    /// The path names the bucket.
+    Path,
+    /// The host is the bucket.
+    Host,
+    /// Not at all: the host is another bucket.
+    None,
+}
+
+impl Way {
+    fn to(bucket: &Bucket, view: &View<'_>) -> Self {
+        match view.host_bucket {
+            None => Self::Path,
+            Some(named) if named.name == bucket.name => Self::Host,
+            Some(_) => Self::None,
         }
     }
 }
 
-/// `rtmp://HOST:PORT/BUCKET/live/CHANNEL`, where HOST is as the console was reached.
-fn publish_url(channel: &Channel, view: &View<'_>, signer: Option<&Signer<'_>>) -> String {
+/// `/BUCKET/CHANNEL/PLAYLIST` or `/CHANNEL/PLAYLIST`, signed if there is a `signer`.
+fn play_path(channel: &Channel, way: Way, signer: Option<&Signer<'_>>) -> String {
+    let object = format!("{}/{}", channel.config.name, channel.config.playlist_name);
+    let unsigned = |mut path: String| {
+        encode_path(&object, &mut path);
+        path
+    };
+    match (way, signer) {
+        (Way::Path, Some(signer)) => signer.play_url("", &object),
+        (Way::Path, None) => unsigned(format!("/{}/", channel.bucket)),
+        (Way::Host, Some(signer)) => signer.play_url_by_host("", &object),
+        (Way::Host, None) => unsigned(String::from("/")),
+        (Way::None, _) => String::new(),
+    }
+}
+
+/// `rtmp://HOST:PORT/BUCKET/live/CHANNEL` or `rtmp://HOST:PORT/live/CHANNEL`, where HOST is as the console was reached.
+fn publish_url(
+    channel: &Channel,
+    way: Way,
+    view: &View<'_>,
+    signer: Option<&Signer<'_>>,
+) -> String {
     let listen = &view.config.listen;
     let port = listen.rtmp.first().or(listen.http.first()).map_or(1935, std::net::SocketAddr::port);
     let base = format!("rtmp://{}:{port}", without_port(view.host));
-    match signer {
-        Some(signer) => signer.publish_url(&base, &channel.config.name, None),
-        None => Signer::unsigned_publish_url(&base, &channel.bucket, &channel.config.name),
+    let name = &channel.config.name;
+    match (way, signer) {
+        (Way::Path, Some(signer)) => signer.publish_url(&base, name, None),
+        (Way::Path, None) => Signer::unsigned_publish_url(&base, &channel.bucket, name),
+        (Way::Host, Some(signer)) => signer.publish_url_by_host(&base, name, None),
+        (Way::Host, None) => Signer::unsigned_publish_url_by_host(&base, name),
+        (Way::None, _) => String::new(),
     }
 }

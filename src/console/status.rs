@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     access::{ConsoleGrant, GateTime, sign::Signer},
     channel::{Channels, flash::Latency},
-    config::Config,
+    config::{Bucket, Config},
     console::{Health, Vitals, channel_status::ChannelStatus},
     units::{Now, UnixSecs},
 };
@@ -24,6 +24,8 @@ pub struct View<'a> {
     pub vitals: &'a Vitals,
     /// The host that was asked, with its port: publish URLs name it.
     pub host: &'a str,
+    /// The bucket that the host means by itself, if there is one: under it there is no other.
+    pub host_bucket: Option<&'a Bucket>,
     /// The time.
     pub now: Now,
     /// The time that signatures are measured by.

@@ -5,6 +5,7 @@ use crate::{
     api::World,
     console::{Health, Status, View, assets, assets::Asset, metrics, table},
     http::{
+        address::bucket_of_host,
         error::OssError,
         request::Request,
         response::{Body, Response},
@@ -102,6 +103,7 @@ fn view<'a>(request: &'a Request<'_>, world: &World<'a>) -> View<'a> {
         channels: world.channels,
         vitals: world.vitals,
         host: request.host,
+        host_bucket: bucket_of_host(world.config, request.host),
         now: world.now,
         gate_time: world.gate_time,
     }

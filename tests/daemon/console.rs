@@ -118,6 +118,26 @@ fn the_console_says_why_it_is_empty() {
     browser.wait_until("document.getElementById('trouble').hidden");
 }
 
+#[test]
+fn under_a_buckets_own_name_the_console_plays_that_bucket_and_says_so_of_the_others() {
+    let daemon = Daemon::start(&format!("{CAMS}{VAULT}"));
+    let _publisher = daemon.publish("cams/live/door", 60);
+    let mut browser = Browser::start();
+    let console = console_link(&daemon);
+    browser.open(&format!("http://cams.localhost:{}/{console}", daemon.http));
+    browser.wait_until(&format!("{} === 'Play'", card(".start")));
+    browser.evaluate("document.querySelector('.card .start').click()");
+    browser.wait_until(&format!("/^Playing/.test({})", card(".say")));
+    let others = "document.querySelectorAll('.card')[1]";
+    browser.wait_until(&format!("/another bucket's/.test({others}.innerText)"));
+    browser.wait_until(&format!(
+        "{others}.querySelector('.start').disabled && {others}.querySelector('details').hidden"
+    ));
+    browser.open(&format!("http://gateway.localhost:{}/{console}", daemon.http));
+    browser.wait_until(&format!("{others}?.querySelector('details').hidden === false"));
+    assert_eq!(browser.evaluate(&format!("/another bucket's/.test({others}.innerText)")), false);
+}
+
 /// What makes the page's `fetch` answer by `body`, an async function of the gateway's answer; `whole` is the usual one.
 fn answering(body: &str) -> String {
     format!(

@@ -218,6 +218,41 @@ fn the_console_is_for_whom_the_configuration_says() {
 }
 
 #[test]
+fn urls_name_the_bucket_once_where_the_host_is_the_bucket() {
+    let daemon = Daemon::start(&format!("[console]\naccess = \"open\"\n{CAMS}{VAULT}"));
+    let query = signed(&daemon, &["console"]).replace("/-/", "");
+    let urls = |host: &str, query: &str| {
+        let target = format!("/-/status{query}");
+        let reply = Connection::open(daemon.http).request("GET", &target, &[("Host", host)]);
+        let status: Value = serde_json::from_slice(&reply.body).unwrap();
+        [0, 1].map(|index| {
+            let channel = &status["channels"][index];
+            ["play_path", "publish_url"].map(|name| channel[name].as_str().unwrap().to_owned())
+        })
+    };
+    let none = ["", ""].map(String::from);
+    let [door, safe] = urls("cams.gateway.test:8080", "");
+    let publish = format!("rtmp://cams.gateway.test:{}/live/door", daemon.rtmp);
+    assert_eq!((door, safe), (["/door/playlist.m3u8".into(), publish], none.clone()));
+
+    let host = "vault.gateway.test";
+    let [door, [play, publish]] = urls(host, "");
+    assert_eq!((door, play.as_str()), (none.clone(), "/safe/playlist.m3u8"));
+    assert_eq!(publish, format!("rtmp://{host}:{}/live/safe", daemon.rtmp));
+    let [door, [play, publish]] = urls(host, &query);
+    assert_eq!(door, none);
+    // Both are good there: the camera is let in by the one, and the player by the other.
+    let tail = publish.strip_prefix(&format!("rtmp://{host}:{}/", daemon.rtmp)).unwrap();
+    let url = format!("rtmp://127.0.0.1:{}/{tail}", daemon.rtmp);
+    let by_host = format!("rtmp://{host}/live");
+    let _publisher = publish_to(&url, 60, &["-rtmp_tcurl", &by_host]);
+    wait_for("the signed playlist", SOON * 2, || {
+        let reply = Connection::open(daemon.http).request("GET", &play, &[("Host", host)]);
+        (reply.status == 200).then_some(())
+    });
+}
+
+#[test]
 fn urls_come_signed_for_who_has_a_right_and_no_longer_than_it_lasts() {
     let daemon = Daemon::start(&format!("[console]\naccess = \"open\"\n{VAULT}"));
     let query = signed(&daemon, &["console", "--expires", "600"]).replace("/-/", "");

@@ -62,12 +62,13 @@ export class Card {
     this.copy.addEventListener("click", () => this.#copy());
     this.until = make("p", "", { class: "dim" });
     this.copied = make("span", "", { class: "dim", role: "status" });
-    return make("details", [
+    this.publish = make("details", [
       make("summary", "Publish URL"),
       make("div", [this.url, this.copy], { class: "row" }),
       this.until,
       this.copied,
     ]);
+    return this.publish;
   }
 
   /** Plays until somebody stops it. The signed address that was there when it began is kept. */
@@ -132,7 +133,7 @@ export class Card {
     const [kind, state] = stateOf(channel);
     write(this.state, state);
     this.state.dataset.kind = kind;
-    this.start.disabled = !channel.newest_segment || channel.status === "Disabled";
+    this.start.disabled = !channel.play_path || !channel.newest_segment || channel.status === "Disabled";
     this.screen.classList.toggle("empty", this.start.disabled && !this.#stop);
     write(this.start, this.start.disabled ? "Nothing to play" : "Play");
     if (this.start.disabled) this.start.removeAttribute("aria-label");
@@ -143,8 +144,9 @@ export class Card {
     this.#where(channel, status);
   }
 
-  #notes({ ring, hints, is_late, counts }) {
+  #notes({ ring, hints, is_late, counts, play_path }) {
     const notes = [
+      !play_path && ["busy", "This address is another bucket's. To play or publish, open the console at the gateway's own."],
       is_late && ["bad", "The next segment is late: the camera or the flash has stopped delivering."],
       ring.fault && [ring.state === "failed" ? "bad" : "busy", sentence(ring.fault)],
       counts.segments_lost && ["warn", `${count(counts.segments_lost, "segment was", "segments were")} lost: the flash did not keep up.`],
@@ -192,6 +194,7 @@ export class Card {
   }
 
   #where({ publish_url, is_publish_url_unsigned }, { urls_expire_unix_s, time_unix_ms }) {
+    this.publish.hidden = !publish_url;
     // A URL that somebody is about to copy is not changed under their hands; nor is one signed anew every two seconds.
     if (document.activeElement === this.url) return;
     this.url.value = publish_url;
