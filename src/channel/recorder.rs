@@ -160,7 +160,25 @@ impl Recorder {
     }
 
     /// The flash failed: the open segment and those that were not synced are lost.
+    ///
+    /// One that was listed in parts, and that its players have, keeps its number: it becomes a gap.
     pub fn fail(&mut self, synced_below: u64, pool: &mut BufferPool) {
+        let shown =
+            self.ahead().filter(|shown| !shown.parts.is_empty()).map(|shown| shown.sequence);
+        let shown = self.ring.next_listed().filter(|next| Some(next.sequence) == shown).copied();
+        self.drop_unsynced(synced_below, pool);
+        let Some(Record { start, duration, target_duration_s, is_discontinuity, .. }) = shown
+        else {
+            return;
+        };
+        let is_independent = false;
+        let listing =
+            Listing { start, duration, target_duration_s, is_discontinuity, is_independent };
+        // There is room for one seal: there are none any more.
+        self.outbox.extend(self.ring.seal_gap(listing).ok().map(|(seal, _)| Job::Seal(seal)));
+    }
+
+    fn drop_unsynced(&mut self, synced_below: u64, pool: &mut BufferPool) {
         let loss = self.ring.fail(synced_below);
         self.lost_segments += loss.segments;
         // The open segment becomes a gap: the discontinuity stands before that.
@@ -185,7 +203,7 @@ impl Recorder {
 
     /// The ring is being closed because it fails. What can be read of it stays listed.
     pub fn go_offline(&mut self, pool: &mut BufferPool) {
-        self.fail(u64::MAX, pool);
+        self.drop_unsynced(u64::MAX, pool);
         self.is_offline = true;
     }
 
@@ -425,5 +443,63 @@ impl Sink<'_> {
             Some(open) => open.writer.as_mut(),
             None => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory_flash::{Pair, formatted};
+
+    const WALL: u64 = 1_800_000_000_000;
+
+    /// Opens a segment at `ms` that has one part.
+    fn open(recorder: &mut Recorder, pool: &mut BufferPool, ms: i64) {
+        let at = Millis(ms.unsigned_abs());
+        let now = Now { mono: at, wall: UnixMillis(WALL + at.0) };
+        let mut sink = recorder.sink(pool, now);
+        let dts = Ticks90k::from_millis(ms);
+        sink.open(SegmentStart { dts, is_discontinuity: false, is_parted: true });
+        sink.write(&[7; 188]);
+        sink.mark();
+        sink.part(PartEnd { duration: Ticks90k::from_millis(300), is_independent: true });
+    }
+
+    /// Seals it, and returns what is put into the index.
+    fn seal(recorder: &mut Recorder, pool: &mut BufferPool) -> Vec<Record> {
+        let duration = Ticks90k::from_millis(300);
+        let now = Now { mono: Millis(0), wall: UnixMillis(WALL) };
+        let end = SegmentEnd { duration, is_independent: true, gop: None };
+        recorder.sink(pool, now).seal(end);
+        seals(recorder)
+    }
+
+    fn seals(recorder: &mut Recorder) -> Vec<Record> {
+        let jobs = recorder.take_jobs();
+        jobs.filter_map(|job| if let Job::Seal(seal) = job { Some(seal.record) } else { None })
+            .collect()
+    }
+
+    #[test]
+    fn what_was_listed_in_parts_keeps_its_number_when_the_flash_fails() {
+        let mut pool = BufferPool::new(8);
+        pool.allow(8);
+        let ring = Pair::open(formatted(), false).ring;
+        let mut recorder = Recorder::new(ring, 1, Some(Ticks90k::from_millis(330)));
+        open(&mut recorder, &mut pool, 0);
+        seal(&mut recorder, &mut pool);
+        recorder.sealed(0, Millis(0)).unwrap();
+        open(&mut recorder, &mut pool, 300);
+        let shown = seal(&mut recorder, &mut pool)[0];
+        assert_eq!(recorder.ahead().map(|parted| parted.sequence), Some(1));
+        open(&mut recorder, &mut pool, 600);
+        recorder.fail(1, &mut pool);
+        let gap = seals(&mut recorder)[0];
+        assert_eq!((gap.sequence, gap.start, gap.is_gap), (1, shown.start, true));
+        let next = seal(&mut recorder, &mut pool)[0];
+        assert_eq!((next.sequence, next.is_gap), (2, true), "the open one behind it");
+        // A card that goes on failing is not asked again and again.
+        recorder.fail(1, &mut pool);
+        assert_eq!(seals(&mut recorder), []);
     }
 }

@@ -15,7 +15,7 @@ use crate::units::{Millis, Ticks90k, UnixMillis};
 
 /// Bytes, and the calls since they were made.
 #[derive(Clone, Debug, Default)]
-pub(super) struct MemoryFlash {
+pub(crate) struct MemoryFlash {
     /// The file.
     pub(super) bytes: Vec<u8>,
     /// Where was written.
@@ -66,7 +66,7 @@ pub(super) fn geometry() -> Geometry {
 }
 
 /// An empty ring.
-pub(super) fn formatted() -> MemoryFlash {
+pub(crate) fn formatted() -> MemoryFlash {
     let layout = geometry().layout;
     let bytes = vec![0; usize::try_from(layout.file_bytes).unwrap()];
     let mut flash = MemoryFlash { bytes, ..MemoryFlash::default() };
@@ -76,13 +76,13 @@ pub(super) fn formatted() -> MemoryFlash {
 
 /// A ring and its writer, without a thread between them.
 #[derive(Debug)]
-pub(super) struct Pair {
-    pub(super) ring: Ring,
+pub(crate) struct Pair {
+    pub(crate) ring: Ring,
     pub(super) writer: RingWriter<MemoryFlash>,
 }
 
 impl Pair {
-    pub(super) fn open(flash: MemoryFlash, is_relaxed: bool) -> Self {
+    pub(crate) fn open(flash: MemoryFlash, is_relaxed: bool) -> Self {
         Self::open_with(flash, if is_relaxed { Ahead::Segments } else { Ahead::Nothing })
     }
 

@@ -237,6 +237,11 @@ impl Ring {
         self.counters
     }
 
+    /// The segment that is listed next, once its seal is on flash.
+    pub fn next_listed(&self) -> Option<&Record> {
+        self.pending.front()
+    }
+
     /// Whether a sealed segment waits to be listed.
     pub fn is_sealing(&self) -> bool {
         !self.pending.is_empty()
