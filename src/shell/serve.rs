@@ -6,7 +6,7 @@ use tokio::{
     net::TcpListener,
     runtime::Builder,
     signal::unix::{SignalKind, signal},
-    task::{LocalSet, spawn_blocking, spawn_local},
+    task::{JoinHandle, LocalSet, spawn_blocking, spawn_local},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -54,15 +54,16 @@ async fn serve(whole: Whole, companion: Companion) -> Result<(), String> {
     spawn_local(Rc::clone(&engine).listen(events));
     let notify = Notify::open();
     notify.say("READY=1");
-    let file = match companion {
-        Companion::File(file) => Some(file),
+    let (file, camera): (_, Option<JoinHandle<()>>) = match companion {
+        Companion::File(file) => (Some(file), None),
         #[cfg(feature = "demo")]
-        Companion::Demo(camera) => {
-            spawn_local(camera.run());
-            None
-        }
+        Companion::Demo(camera) => (None, Some(spawn_local(camera.run()))),
     };
     let result = attend(&engine, &notify, file).await;
+    // First, or it would complain of being cut off.
+    if let Some(camera) = camera {
+        camera.abort();
+    }
     notify.say("STOPPING=1");
     if let Some(flash) = engine.stop() {
         // Seals and syncs are on their way; a card that hangs must not keep the box from shutting down.
