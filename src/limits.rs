@@ -351,6 +351,10 @@ pub const SHUTDOWN_MS_MAX: u64 = 1_700;
 /// Long enough for a camera to come back, so that players wait for it instead of giving up.
 pub const BROKEN_STREAM_MS_MAX: u64 = 30_000;
 
+/// After a restart a stream whose last segment is older than this has ended, in milliseconds: no box takes so long to start, during
+/// which no camera could come back.
+pub const RESTART_MS_MAX: u64 = 600_000;
+
 /// For how long lines of the log about peers are counted, in milliseconds.
 pub const LOG_WINDOW_MS: u64 = 60_000;
 

@@ -53,7 +53,7 @@ pub(super) fn recording(
 /// The second by which the newest segment has started.
 fn newest_start(channel: &SharedChannel) -> UnixSecs {
     let channel = channel.borrow();
-    let newest = channel.recorder().and_then(|recorder| recorder.ring().records().next_back());
+    let newest = channel.recorder().and_then(|recorder| recorder.ring().history().next_back());
     newest.map_or(UnixSecs(0), |newest| UnixSecs(newest.start.0.div_ceil(1000)))
 }
 

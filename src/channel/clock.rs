@@ -60,7 +60,10 @@ impl SegmentClock {
     pub fn start(&mut self, dts: Ticks90k, is_new_timeline: bool, now: Now) -> UnixMillis {
         let start = match self.last.filter(|_| !is_new_timeline) {
             Some(last) => self.led_back(last, dts, now),
-            None => now.wall,
+            None => {
+                self.late_since = None;
+                now.wall
+            }
         };
         let start = start.max(self.floor);
         self.floor = UnixMillis(start.0 + 1);

@@ -12,7 +12,7 @@ use super::{
     recorder::{Job, Recorder},
 };
 use crate::{
-    limits::BROKEN_STREAM_MS_MAX,
+    limits::{BROKEN_STREAM_MS_MAX, RESTART_MS_MAX},
     store::{Record, buffer::BufferPool, ring::Ring},
     units::{Now, UnixMillis},
 };
@@ -63,10 +63,11 @@ impl Channel {
         if ring.history().len() > 0 {
             self.carry = Carry::from_earlier_run();
         }
-        // Its camera may be on its way back, unless that has been long ago.
+        // Its camera may be on its way back, unless it has been away for longer than a box takes to start again.
         let end = ring.history().next_back().map_or(now.wall, Record::end);
         let away_ms = now.wall.0.saturating_sub(end.0);
-        self.ends_at = Some(now.mono.plus(BROKEN_STREAM_MS_MAX.saturating_sub(away_ms)));
+        let left_ms = if away_ms < RESTART_MS_MAX { BROKEN_STREAM_MS_MAX } else { 0 };
+        self.ends_at = Some(now.mono.plus(left_ms));
         self.storage = Storage::Ready(Box::new(Recorder::new(
             ring,
             frag_duration_s(&self.config),

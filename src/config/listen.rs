@@ -62,7 +62,12 @@ fn refuse_clashes(table: &Table<'_>, given: &[Given]) {
         } else {
             format!("{address:?} takes in {other:?}, which is listened on already: {place}")
         };
-        table.notes.problem(at, message);
+        // Where systemd opens the sockets, both may stand there.
+        if old.key == new.key && old.at.is_some() && address != other {
+            table.notes.warn(at, format!("{message}; leave one of them out"));
+        } else {
+            table.notes.problem(at, message);
+        }
     }
 }
 

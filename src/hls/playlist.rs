@@ -63,7 +63,7 @@ const HOLD_BACK_PARTS: i64 = 3;
 ///
 /// The newest `frag_count` (OSS's rule), and as many more as it takes to stay at three target durations
 /// (RFC 8216 §6.2.2: a server must not remove a segment if that makes the playlist shorter). None that is longer than the target
-/// (§4.3.3.1) and none before it: they are from before FragDuration was made shorter.
+/// (§4.3.3.1) and none before it: they are from before the target was made shorter.
 pub fn window_len<'a>(
     records: impl DoubleEndedIterator<Item = &'a Record>,
     frag_count: usize,

@@ -431,15 +431,14 @@ async fn send_segment(
         return Err(io::Error::other("the segment could not be read from flash"));
     }
     write_all(stream, engine, head).await?;
-    // Where the page cache had let go of it, and it was read anew: a second time is not worth another round.
-    let mut cold_at = None;
+    // Where the page cache had let go of it, it is read anew once: one that does not stay would be read for each slice.
+    let mut was_cold = false;
     while left > 0 {
         if !engine.warm(channel, sequence).await {
             reset(stream);
             return Err(io::Error::other("the segment could not be read from flash"));
         }
-        let may_wait = cold_at == Some(first);
-        match send_piece(stream, engine, channel, sequence, first, left, may_wait) {
+        match send_piece(stream, engine, channel, sequence, first, left, was_cold) {
             Ok(Sent::Bytes(0)) => {
                 reset(stream);
                 return Err(io::Error::other("the ring file is shorter than it was"));
@@ -457,7 +456,7 @@ async fn send_segment(
                 ));
             }
             Ok(Sent::Cold) => {
-                cold_at = Some(first);
+                was_cold = true;
                 channel.borrow_mut().cooled(sequence);
             }
             Ok(Sent::Underway) => {

@@ -193,8 +193,11 @@ impl Connection {
             if let Err(error) = readable {
                 return error.into();
             }
+            if self.has_lost_its_channel() {
+                return End::Cut;
+            }
             self.wait_for_buffers().await;
-            if self.publishing.as_ref().is_some_and(|p| !p.channel.borrow().is_published_by(p.id)) {
+            if self.has_lost_its_channel() {
                 return End::Cut;
             }
             match self.turn(is_tail_due) {
@@ -204,6 +207,10 @@ impl Connection {
                 Ok(Turn::More) => tokio::task::yield_now().await,
             }
         }
+    }
+
+    fn has_lost_its_channel(&self) -> bool {
+        self.publishing.as_ref().is_some_and(|p| !p.channel.borrow().is_published_by(p.id))
     }
 
     /// Leaves a publisher's bytes in its socket while the flash is behind, for as long as that may take.

@@ -318,6 +318,28 @@ fn reload(daemon: &Daemon, text: &str, word: &str) {
 }
 
 #[test]
+fn what_was_recorded_before_a_kill_can_be_made_a_recording_behind_it() {
+    let low = "frag_count = 6\n  low_latency = { part = 0.33 }";
+    let mut daemon = Daemon::start(&STUDIO.replace("frag_count = 6", low));
+    let mut camera = publish_to(&signed_publish_url(&daemon, "fixed"), 60, &[]);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let range = format!("endTime={}&startTime={}&vod", now + 60, now - 600);
+    let listed = |daemon: &Daemon| {
+        let reply = call(daemon, "GET", "fixed", &range, "");
+        (reply.status == 200).then(|| reply.text().matches(".ts").count())
+    };
+    wait_for("segments", 3 * SOON, || listed(&daemon).filter(|count| *count >= 5));
+    daemon.process.kill();
+    camera.wait(SOON);
+    daemon.restart();
+    let count = wait_for("the ring", SOON, || listed(&daemon));
+    let made = call(&daemon, "POST", "fixed/v.m3u8", &range, "");
+    assert_eq!(made.status, 200, "{}", made.text());
+    let read = call(&daemon, "GET", "fixed/v.m3u8", "x-oss-process=hls/sign", "");
+    assert_eq!(read.text().matches(".ts").count(), count, "{}", read.text());
+}
+
+#[test]
 fn a_reload_keeps_created_channels_and_their_publishers() {
     let daemon = Daemon::start(STUDIO);
     assert_eq!(call(&daemon, "PUT", "one", "live", &settings("a.m3u8")).status, 200);
