@@ -10,7 +10,7 @@ LIC_FILES_CHKSUM = "file://LICENSE-MIT;md5=f70840c050aba7f808bad89526071b7a \
 # Another configuration: a bbappend that puts its own sluicegate.toml first in FILESEXTRAPATHS.
 SRC_URI = "git://github.com/sluicegate/sluicegate.git;protocol=https;branch=main;destsuffix=${BP} \
            file://sluicegate.toml"
-SRCREV = "0f7cc9e87e98c49656cfd1a15366de0fb026701a"
+SRCREV = "206e3e07cb8e45471eb115630fe532e41a1446d7"
 CVE_PRODUCT = "sluicegate"
 
 require ${BPN}-crates.inc
