@@ -122,7 +122,7 @@ impl Catalogue {
         let kind = fields.next()?;
         let mut text = || decode_path(fields.next()?).map(SmolStr::from);
         let bucket = text().filter(|name| names::is_bucket_name(name))?;
-        let is_channel = |name: &SmolStr| names::is_folder_name(name);
+        let is_channel = |name: &SmolStr| names::is_channel_name(name);
         match kind {
             "channel" => {
                 let channel = text().filter(is_channel)?;
@@ -362,14 +362,13 @@ mod tests {
             format!("{MAGIC}{:08X}\n{body}", crc32fast::hash(body.as_bytes()))
         };
         assert!(Catalogue::parse(&with("removed cams b")).is_ok());
-        // No channel is made that is called so any more. One that was is no reason to believe nothing of the rest.
-        assert!(Catalogue::parse(&with("channel cams - enabled 5 3 a.m3u8 7 ")).is_ok());
         for line in [
             "",
             "removed cams",
             "removed cams b c",
             "removed .. b",
             "removed cams ..",
+            "removed cams -",
             "moved cams b",
             "status cams b on",
             "channel cams b enabled 0 3 playlist.m3u8 7 ",

@@ -18,16 +18,10 @@ pub fn is_bucket_name(name: &str) -> bool {
 
 /// Whether a LiveChannel may be called so.
 ///
-/// Where the host names the bucket, what lies below `/-/` is the gateway's own.
+/// A URL's dot segments never reach a server (RFC 3986 §5.2.4); and where the host names the bucket, what lies below `/-/` is
+/// the gateway's own.
 pub fn is_channel_name(name: &str) -> bool {
-    is_folder_name(name) && name != "-"
-}
-
-/// Whether a channel's ring may lie in a file, and its segments in a folder, that is called so.
-///
-/// A URL's dot segments never reach a server (RFC 3986 §5.2.4).
-pub fn is_folder_name(name: &str) -> bool {
-    (1..=63).contains(&name.len()) && is_path_segment(name) && name != "." && name != ".."
+    (1..=63).contains(&name.len()) && is_path_segment(name) && !matches!(name, "." | ".." | "-")
 }
 
 /// Whether a playlist may be called so.
