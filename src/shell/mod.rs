@@ -11,6 +11,7 @@ pub mod files;
 pub mod flash;
 pub mod flash_job;
 mod http_conn;
+mod http_send;
 mod listen;
 mod memory;
 mod news;
