@@ -25,6 +25,7 @@ mod reload;
 pub mod returned;
 pub mod ring_file;
 mod rtmp_conn;
+mod rtmp_end;
 mod serve;
 mod status;
 mod survey;

@@ -23,6 +23,7 @@ use crate::{
         peer_log::Who,
         places::{Place, Use},
         read_pace::{ReadPace, read_now, read_tail},
+        rtmp_end::End,
     },
 };
 
@@ -115,32 +116,6 @@ enum Turn {
     Drained,
     /// There may be more.
     More,
-}
-
-/// Why a connection is over.
-enum End {
-    /// The encoder said so.
-    Unpublished,
-    /// The encoder closed without a word.
-    Closed,
-    /// It sent nothing for [`RTMP_IDLE_MS_MAX`].
-    Silent,
-    /// It took longer than [`RTMP_SETUP_MS_MAX`] to publish.
-    NeverPublished,
-    /// It did not publish, and a newer connection has its place.
-    Displaced,
-    /// It was refused and has been told.
-    Refused,
-    /// Another publisher took the channel, it was disabled or is gone, or the daemon stops.
-    Cut,
-    /// It broke the protocol, or its socket broke.
-    Broken(String),
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        Self::Broken(error.to_string())
-    }
 }
 
 impl Connection {
@@ -412,7 +387,12 @@ impl Connection {
         self.place.set(Use::Idle);
         match self.publishing.take() {
             Some(publishing) => self.leave_channel(publishing, &end),
-            None => self.tell_stranger(&end),
+            None if end.is_told_of_strangers()
+                && self.engine.peer_log.takes(Who::Stranger, self.engine.now().mono) =>
+            {
+                end.tell_of_stranger(self.peer);
+            }
+            None => {}
         }
         if matches!(end, End::Refused | End::Unpublished) {
             // Closing with unread bytes would reset the connection: the encoder would lose the reason, or take its own
@@ -426,66 +406,14 @@ impl Connection {
 
     /// Frees the channel, and logs what came over the connection and why it ended.
     fn leave_channel(&self, Publishing { channel, id, encoder, .. }: Publishing, end: &End) {
-        let (peer, now) = (self.peer, self.engine.now());
+        let now = self.engine.now();
         // Of a channel that went to somebody else, the figures are that one's.
         let came = channel.borrow().stat().unwrap_or_default().counts;
         let is_clean = matches!(end, End::Unpublished);
         channel.borrow_mut().unpublish(id, is_clean, &mut self.engine.pool(), now);
         self.engine.dispatch(&channel);
-        if !self.engine.peer_log.takes(Who::Publisher, now.mono) {
-            return;
-        }
-        let channel = channel.borrow();
-        let name = channel.name();
-        match end {
-            End::Unpublished => {
-                tracing::info!(%peer, channel = name, encoder, "publishing ended: {came}");
-            }
-            End::Closed => {
-                tracing::info!(%peer, channel = name, encoder, "the encoder closed its connection: {came}");
-            }
-            End::Silent => {
-                let secs = RTMP_IDLE_MS_MAX / 1000;
-                tracing::warn!(
-                    %peer, channel = name, encoder,
-                    "nothing came for {secs} s, so the channel is free again: the encoder hangs or its network is gone; {came}"
-                );
-            }
-            End::Cut => match channel.session() {
-                Some(session) => tracing::info!(
-                    %peer, channel = name, encoder,
-                    "the publisher at {} took the channel over", session.publisher.peer
-                ),
-                None => tracing::info!(
-                    %peer, channel = name, encoder,
-                    "the channel was disabled or removed, or the daemon stops"
-                ),
-            },
-            End::Broken(why) => {
-                tracing::warn!(%peer, channel = name, encoder, "publisher's connection closed: {why}; {came}");
-            }
-            End::Refused | End::NeverPublished | End::Displaced => {}
-        }
-    }
-
-    /// Logs why the connection of somebody who did not publish is closed.
-    fn tell_stranger(&self, end: &End) {
-        let peer = self.peer;
-        if !matches!(end, End::Broken(_) | End::NeverPublished | End::Displaced)
-            || !self.engine.peer_log.takes(Who::Stranger, self.engine.now().mono)
-        {
-            return;
-        }
-        match end {
-            End::Broken(why) => tracing::info!(%peer, "RTMP connection closed: {why}"),
-            End::NeverPublished => {
-                let secs = RTMP_SETUP_MS_MAX / 1000;
-                tracing::info!(%peer, "RTMP connection closed: it did not publish within {secs} s");
-            }
-            End::Displaced => {
-                tracing::info!(%peer, "RTMP connection closed: it did not publish, and a newer one needed its place");
-            }
-            _ => {}
+        if self.engine.peer_log.takes(Who::Publisher, now.mono) {
+            end.tell_of_publisher(self.peer, &channel.borrow(), &encoder, &came);
         }
     }
 
