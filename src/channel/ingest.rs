@@ -16,13 +16,14 @@
 mod audio;
 mod report;
 mod video;
+mod video_track;
 
 pub use report::{AudioStat, Counts, Notice, Stat, Unsupported, VideoStat};
 pub use video::VideoFragment;
 
 use audio::AudioTrack;
 use report::Notices;
-use video::VideoTrack;
+use video_track::VideoTrack;
 
 use crate::{
     hls::{

@@ -1,11 +1,14 @@
 //! Video messages → access units in the segments where they belong.
 
-use super::{AUDIO_ROOM, Ingest, Notice, Unsupported};
+use super::{
+    AUDIO_ROOM, Ingest, Notice, Unsupported,
+    video_track::{Message, OpenUnit, Tags, UnitStart, gather},
+};
 use crate::{
     hls::{
         SegmentEnd, SegmentSink,
         segmenter::{Change, Step},
-        ts::{self, Muxer},
+        ts,
     },
     limits::{
         ACCESS_UNIT_PREFIX_BYTES_MAX, AVC_CONFIG_BYTES_MAX, KEY_FRAME_WAIT_MS_MAX,
@@ -18,11 +21,6 @@ use crate::{
     },
     units::Ticks90k,
 };
-
-/// The start of a video message: all of a sequence header, or an access unit's first bytes.
-const HEAD_BYTES_MAX: usize = VIDEO_HEADER_BYTES_MAX + AVC_CONFIG_BYTES_MAX;
-const _: () =
-    assert!(ACCESS_UNIT_PREFIX_BYTES_MAX <= AVC_CONFIG_BYTES_MAX, "one buffer serves both");
 
 /// Pictures or messages that are lost from the start on before the log says why: some encoders send a few too early.
 const LOST_BEFORE_TOLD: u64 = 50;
@@ -44,102 +42,6 @@ pub struct VideoFragment<'a> {
     pub offset: u32,
     /// Of an FLV VIDEODATA body.
     pub bytes: &'a [u8],
-}
-
-#[derive(Debug, Default)]
-pub(super) struct VideoTrack {
-    /// How the access units are to be read.
-    config: Option<AvcConfig>,
-    /// The parameter sets that came among the pictures last, since the sequence header.
-    in_band: Option<AvcConfig>,
-    message: Message,
-    /// The access unit that was received last, if the next message may go on with it.
-    kept: Option<OpenUnit>,
-    tags: Tags,
-    /// The first picture that was left out because it is no key frame, since there was one.
-    waits_since: Option<Ticks90k>,
-    head: Box<heapless::Vec<u8, HEAD_BYTES_MAX>>,
-}
-
-/// Where the video message being received stands.
-#[derive(Clone, Copy, Debug, Default)]
-enum Message {
-    /// Read past, up to the next one.
-    #[default]
-    Ignored,
-    /// Its start is being gathered.
-    Head,
-    /// Its fragments are written as they come.
-    Open { walk: NalWalk, unit: OpenUnit },
-}
-
-/// An access unit of which a part is written.
-#[derive(Clone, Copy, Debug)]
-struct OpenUnit {
-    timestamp_ms: u32,
-    dts: Ticks90k,
-    /// The room that is kept for the rest of it.
-    room: u64,
-}
-
-/// What an FLV tag of this encoder holds. Some send each slice of a picture in a tag of its own, with equal timestamps.
-///
-/// A picture ends where the next one begins, then; so that other encoders' pictures need not wait, only the first one
-/// of a session does, unless slices turn up later.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Tags {
-    #[default]
-    Unknown,
-    Pictures,
-    Slices,
-}
-
-impl Message {
-    /// Writes bytes of the access unit that is open, if one is.
-    fn feed(
-        &mut self,
-        bytes: &[u8],
-        muxer: &mut Muxer,
-        sink: &mut impl SegmentSink,
-    ) -> Result<(), Broken> {
-        match self {
-            Self::Open { walk, .. } => walk.feed(bytes, |piece| muxer.payload(piece, sink)),
-            Self::Ignored | Self::Head => Ok(()),
-        }
-    }
-}
-
-/// What the start of an access unit's message says.
-#[derive(Clone, Copy, Debug)]
-struct UnitStart {
-    timestamp_ms: u32,
-    composition_ms: i32,
-    /// By the FLV frame type.
-    is_key: bool,
-    /// Where the NAL units start.
-    header_bytes: usize,
-    /// How many bytes they have.
-    bytes: u32,
-}
-
-impl VideoTrack {
-    /// The room that is kept for the access unit being written, if one is.
-    pub(super) const fn room_kept(&self) -> Option<u64> {
-        match (self.message, self.kept) {
-            (Message::Open { unit, .. }, _) | (_, Some(unit)) => Some(unit.room),
-            (Message::Ignored | Message::Head, None) => None,
-        }
-    }
-
-    /// What the access units are encoded with.
-    pub(super) fn sets(&self) -> Option<&AvcConfig> {
-        self.in_band.as_ref().or(self.config.as_ref())
-    }
-
-    /// The access unit that a message of this timestamp may go on with.
-    fn take_kept(&mut self, timestamp_ms: u32) -> Option<OpenUnit> {
-        self.kept.take_if(|kept| kept.timestamp_ms == timestamp_ms)
-    }
 }
 
 impl Ingest {
@@ -501,17 +403,4 @@ impl Ingest {
         self.counts.unusable += 1;
         self.notices.add(Notice::VideoConfig(error));
     }
-}
-
-/// Moves bytes to `head` until it has `limit` of them, and returns the rest.
-fn gather<'a>(
-    head: &mut heapless::Vec<u8, HEAD_BYTES_MAX>,
-    limit: usize,
-    bytes: &'a [u8],
-) -> &'a [u8] {
-    let missing = limit.min(HEAD_BYTES_MAX).saturating_sub(head.len());
-    let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
-    // There is room: `missing` is counted from the capacity.
-    _ = head.extend_from_slice(taken);
-    rest
 }
